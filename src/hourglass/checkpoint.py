@@ -1,0 +1,166 @@
+"""Weight files: safetensors with every fact that prediction needs, and atomic writing of any file."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hourglass.heatmap import DECODINGS, Decoding
+from hourglass.recipe import NetworkRecipe
+from hourglass.skeleton import Skeleton
+
+FORMAT = "hourglass-1"
+
+
+class WeightsError(ValueError):
+    """A weight file or checkpoint that can't be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class WeightFacts:
+    """What must travel with weights so that a photo becomes joints without another file.
+
+    Args:
+        name: what to call these weights.
+        network: how to build the network.
+        skeleton: names the heatmaps.
+        input_px: side of the square crop the network was trained on.
+        mean, std: of RGB in 0..1.
+        sigma_hm: standard deviation of the target Gaussian in cells.
+        decoding: how to read a heatmap.
+        box_margin: side of the training crop over the longer side of the box around the joints.
+        licence, data, recipe: terms, training data, and the complete recipe as YAML.
+        metrics: measured scores, `{"PCK@0.2": ...}`, with `on` saying on what.
+    """
+
+    name: str
+    network: NetworkRecipe
+    skeleton: Skeleton
+    input_px: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    sigma_hm: float = 1.0
+    decoding: Decoding = "dark"
+    box_margin: float = 1.25
+    licence: str = ""
+    data: str = ""
+    recipe: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        raw = {**asdict(self), "skeleton": self.skeleton.to_dict(), "metrics": dict(self.metrics)}
+        return json.dumps(raw)
+
+    @classmethod
+    def from_json(cls, text: str) -> "WeightFacts":
+        """The inverse of `to_json`; raises ValueError, TypeError or KeyError when it is not one."""
+        raw = json.loads(text)
+        if raw["decoding"] not in DECODINGS:
+            raise ValueError(f"unknown decoding {raw['decoding']!r}")
+        return cls(
+            **{
+                **raw,
+                "network": NetworkRecipe(**raw["network"]),
+                "skeleton": Skeleton.from_dict(raw["skeleton"]),
+                "mean": tuple(raw["mean"]),
+                "std": tuple(raw["std"]),
+            }
+        )
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary neighbour of `path`, then put it in place in one step.
+
+    Whatever stood at `path` stays whole until then. Raises OSError naming `path` when it can't be
+    written (a folder in the way, a full disk), leaving no temporary file behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        # torch reports a failed write as RuntimeError.
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OSError(f"cannot write {path}: {reason}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], facts: WeightFacts, half: bool = True) -> None:
+    """Write a network's state as safetensors, atomically; `half` stores convolutions in fp16.
+
+    Batch-norm statistics stay in fp32: they are small and fp16 would flush the smallest variances.
+    """
+    from safetensors.torch import save_file
+
+    def stored(name: str, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().cpu().contiguous()
+        keep = not half or not tensor.is_floating_point() or "running_" in name
+        return tensor if keep else tensor.half()
+
+    tensors = {name: stored(name, tensor) for name, tensor in state.items()}
+    metadata = {"format": FORMAT, "facts": facts.to_json()}
+    write_atomically(path, lambda part: save_file(tensors, part, metadata))
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], WeightFacts]:
+    """Read a file that `save_weights` wrote: fp32 tensors on the CPU, and the facts.
+
+    Raises WeightsError, naming the file, for one that is missing, cut, foreign, or no safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise WeightsError(f"{path} is not a file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path} is not a whole safetensors file ({error}); pickled weights are not read: "
+            "train with `hourglass train` or convert them first"
+        ) from error
+    if metadata.get("format") != FORMAT or "facts" not in metadata:
+        raise WeightsError(f"{path} holds tensors but not the facts that hourglass writes beside them")
+    try:
+        facts = WeightFacts.from_json(metadata["facts"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"{path}: the facts beside the weights can't be read: {error}") from error
+    floats = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
+    return floats, facts
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a training state (plain tensors, numbers, strings, lists, dicts), atomically."""
+    write_atomically(path, lambda part: torch.save(dict(state), part))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote; nothing but plain tensors and values is ever unpickled.
+
+    Raises WeightsError, naming the file, for one that is missing, cut in half, or holds anything else.
+    """
+    import pickle
+
+    if not path.is_file():
+        raise WeightsError(f"there is no checkpoint {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} is refused: it is no plain checkpoint of tensors and values, and may run code when read"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} is cut off or damaged and can't be read") from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path} does not hold a training state")
+    return state

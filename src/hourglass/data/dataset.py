@@ -1,0 +1,92 @@
+"""People as crops: one dataset for training, with augmentation, and one for evaluation, without."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hourglass import geometry
+from hourglass.data.augment import IDENTITY, Augmentation, generator, recolour, sample
+from hourglass.data.images import read_image
+from hourglass.recipe import AugmentRecipe
+from hourglass.structs import PersonRecord
+
+Image = npt.NDArray[np.uint8]
+log = logging.getLogger(__name__)
+
+# A joint this far outside the crop still leaves a tail of its Gaussian inside; beyond it is not learnt.
+_OUTSIDE_SHARE = 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One crop: image (S, S, 3) uint8 RGB, keypoints (J, 2) float32 in crop pixels, weight (J,) float32."""
+
+    image: Image
+    keypoints: npt.NDArray[np.float32]
+    weight: npt.NDArray[np.float32]
+
+
+def make_sample(image: Image, record: PersonRecord, input_px: int, view: Augmentation = IDENTITY) -> Sample:
+    """Cut one person out of a picture, resampling once, with joints and weights to match."""
+    center = record.center + np.array(view.shift) * record.side_px
+    matrix = geometry.crop_matrix(center, record.side_px / view.scale, input_px, view.rotate_deg, view.flip)
+    keypoints = geometry.apply(matrix, record.keypoints)
+    labelled = record.labelled
+    if view.flip:
+        order = record.skeleton.flip_permutation
+        keypoints, labelled = keypoints[order], labelled[order]
+    slack = _OUTSIDE_SHARE * input_px
+    inside = ((keypoints > -slack) & (keypoints < input_px - 1 + slack)).all(-1)
+    return Sample(
+        image=recolour(geometry.warp(image, matrix, input_px), view),
+        keypoints=keypoints.astype(np.float32),
+        weight=(labelled & inside).astype(np.float32),
+    )
+
+
+class TrainingCrops:
+    """Augmented crops by (epoch, index); the same key always gives the same crop."""
+
+    def __init__(
+        self,
+        records: Sequence[PersonRecord],
+        input_px: int,
+        augment: AugmentRecipe,
+        seed: int,
+        images: Sequence[Image] | None = None,
+    ) -> None:
+        self.records = records
+        self.input_px = input_px
+        self.augment = augment
+        self.seed = seed
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def get(self, epoch: int, index: int) -> Sample:
+        record = self.records[index]
+        image = read_image(record.image, record.image_id) if self.images is None else self.images[index]
+        view = sample(generator(self.seed, epoch, index), self.augment)
+        return make_sample(image, record, self.input_px, view)
+
+
+def decode_all(records: Sequence[PersonRecord], limit_gb: float, workers: int) -> list[Image] | None:
+    """Every record's picture in memory, or None, with a log line, when they pass the limit.
+
+    Raises ImageError naming the first picture that can't be read.
+    """
+    if not records or limit_gb <= 0:
+        return None
+    some = records[:: max(1, len(records) // 32)]
+    mean_bytes = float(np.mean([read_image(r.image, r.image_id).nbytes for r in some]))
+    need_gb = mean_bytes * len(records) / 1e9
+    if need_gb > limit_gb:
+        log.info("%d pictures need about %.1f GB decoded, over the %.1f GB kept", len(records), need_gb, limit_gb)
+        return None
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda r: read_image(r.image, r.image_id), records))

@@ -1,0 +1,91 @@
+"""Batches in a fixed order, prepared by threads while the network works.
+
+Threads rather than processes: decoding, warping and colour work release the interpreter lock, decoded
+pictures are shared without copies, and Ctrl-C leaves nothing behind.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from hourglass.data.dataset import Sample, TrainingCrops
+from hourglass.structs import Batch
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+def ahead(
+    make: Callable[[Key], Value], keys: Iterator[Key] | Sequence[Key], workers: int, depth: int = 2
+) -> Iterator[Value]:
+    """`map(make, keys)` in order, with `workers` threads up to `depth` results each ahead."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="hourglass-loader")
+    waiting: deque[Future[Value]] = deque()
+    try:
+        for key in keys:
+            waiting.append(pool.submit(make, key))
+            if len(waiting) > workers * depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """B samples as one batch; images become (B, 3, S, S) seen through their (B, S, S, 3) storage."""
+    return Batch(
+        image=torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2),
+        keypoints=torch.from_numpy(np.stack([s.keypoints for s in samples])),
+        weight=torch.from_numpy(np.stack([s.weight for s in samples])),
+    )
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """The order of `count` people in one epoch; a function of its arguments alone."""
+    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
+
+
+def training_keys(
+    seed: int, count: int, batch_size: int, start_step: int, rank: int = 0, ranks: int = 1
+) -> Iterator[list[tuple[int, int]]]:
+    """Endless batches of (epoch, index) from `start_step` on: this rank's share of each global batch.
+
+    An epoch is `count // batch_size` steps; the people left over change from epoch to epoch.
+    """
+    per_epoch = count // batch_size
+    step = start_step
+    epoch, order = -1, epoch_order(seed, 0, count)
+    while True:
+        if step // per_epoch != epoch:
+            epoch = step // per_epoch
+            order = epoch_order(seed, epoch, count)
+        begin = (step % per_epoch) * batch_size
+        share = order[begin : begin + batch_size][rank::ranks]
+        yield [(epoch, int(index)) for index in share]
+        step += 1
+
+
+def training_batches(
+    crops: TrainingCrops,
+    batch_size: int,
+    start_step: int,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
+    pin: bool = False,
+) -> Iterator[Batch]:
+    """Endless training batches from `start_step` on, for one rank."""
+
+    def make(keys: list[tuple[int, int]]) -> Batch:
+        batch = collate([crops.get(epoch, index) for epoch, index in keys])
+        if pin:
+            batch = Batch(batch.image.pin_memory(), batch.keypoints.pin_memory(), batch.weight.pin_memory())
+        return batch
+
+    keys = training_keys(crops.seed, len(crops), batch_size, start_step, rank, ranks)
+    return ahead(make, keys, workers)

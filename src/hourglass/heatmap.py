@@ -1,0 +1,134 @@
+"""Heatmap targets and their decoding, side by side, because each is the other's inverse.
+
+Coordinates are heatmap cells: 0-based, an integer is the centre of a cell.
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Decoding = Literal["argmax", "quarter", "dark", "soft"]
+DECODINGS: tuple[Decoding, ...] = get_args(Decoding)
+
+_TINY = 1e-10
+
+
+def encode(keypoints_hm: Tensor, height: int, width: int, sigma_hm: float) -> Tensor:
+    """Gaussian targets (B, J, height, width) float32, peak 1 at the exact sub-cell position.
+
+    Args:
+        keypoints_hm: (B, J, 2) heatmap cells; a joint may lie outside, its map then holds the tail.
+        sigma_hm: standard deviation in cells. The papers say 1; their code draws 1.75.
+    """
+    keypoints_hm = keypoints_hm.float()
+    x, y = keypoints_hm[..., 0:1], keypoints_hm[..., 1:2]
+    columns = torch.arange(width, device=x.device, dtype=torch.float32)
+    rows = torch.arange(height, device=x.device, dtype=torch.float32)
+    denominator = 2 * sigma_hm**2
+    across = torch.exp(-((columns - x) ** 2) / denominator)
+    down = torch.exp(-((rows - y) ** 2) / denominator)
+    return down.unsqueeze(-1) * across.unsqueeze(-2)
+
+
+def decode(heatmaps: Tensor, method: Decoding = "dark", sigma_hm: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Positions (B, J, 2) in heatmap cells and scores (B, J), the peak values, both float32.
+
+    Args:
+        heatmaps: (B, J, h, w), any float dtype.
+        method: `argmax` takes the highest cell; `quarter` moves it 0.25 towards the higher neighbour on
+            each axis (ECCV 2016); `dark` smooths and takes one Newton step on the logarithm (Zhang et
+            al. 2020); `soft` takes the centre of mass of the 3 sigma window around the highest cell.
+        sigma_hm: the targets' standard deviation, for `dark` and `soft`.
+    """
+    maps = heatmaps.float()
+    if method == "dark":
+        return _dark(maps, sigma_hm)
+    cell, score = _argmax(maps)
+    if method == "argmax":
+        return cell.float(), score
+    if method == "quarter":
+        left, right, up, down = (_take(maps, cell, dx, dy) for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)))
+        offset = torch.stack([torch.sign(right - left), torch.sign(down - up)], -1)
+        return cell + 0.25 * offset * _interior(maps, cell, 1), score
+    if method == "soft":
+        return _soft(maps, cell, sigma_hm), score
+    raise ValueError(f"unknown decoding {method!r}; known are {', '.join(DECODINGS)}")
+
+
+def flip_back(heatmaps: Tensor, permutation: Tensor) -> Tensor:
+    """Heatmaps (B, J, h, w) of mirrored images as those of the images themselves.
+
+    Exact in this package's pixel-centre convention: no shift is needed.
+    """
+    return heatmaps.flip(-1)[:, permutation]
+
+
+def _argmax(maps: Tensor) -> tuple[Tensor, Tensor]:
+    score, flat = maps.flatten(2).max(-1)
+    width = maps.shape[-1]
+    return torch.stack([flat % width, flat // width], -1), score
+
+
+def _take(maps: Tensor, cell: Tensor, dx: int, dy: int) -> Tensor:
+    """Values (B, J) beside a cell, the border's own value where that lies outside."""
+    height, width = maps.shape[-2:]
+    x = (cell[..., 0] + dx).clamp(0, width - 1)
+    y = (cell[..., 1] + dy).clamp(0, height - 1)
+    return maps.flatten(2).gather(-1, (y * width + x).unsqueeze(-1)).squeeze(-1)
+
+
+def _interior(maps: Tensor, cell: Tensor, margin: int) -> Tensor:
+    """(B, J, 2) float, 1 on an axis whose neighbours up to `margin` cells away exist."""
+    size = torch.tensor([maps.shape[-1], maps.shape[-2]], device=maps.device)
+    return ((cell >= margin) & (cell < size - margin)).float()
+
+
+def _blur(maps: Tensor, sigma_hm: float) -> Tensor:
+    """Separable Gaussian smoothing with reflected borders; the total of a map is kept."""
+    radius = min(max(1, round(3 * sigma_hm)), min(maps.shape[-2:]) - 1)
+    offsets = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma_hm**2))
+    kernel = kernel / kernel.sum()
+    batch, joints, height, width = maps.shape
+    flat = maps.reshape(batch * joints, 1, height, width)
+    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
+    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
+    return flat.view(batch, joints, height, width)
+
+
+def _dark(maps: Tensor, sigma_hm: float) -> tuple[Tensor, Tensor]:
+    smooth = _blur(maps, sigma_hm)
+    cell, _ = _argmax(smooth)
+    score = _take(maps, cell, 0, 0)
+
+    def log_at(dx: int, dy: int) -> Tensor:
+        return _take(smooth, cell, dx, dy).clamp_min(_TINY).log()
+
+    centre = log_at(0, 0)
+    right, left, below, above = log_at(1, 0), log_at(-1, 0), log_at(0, 1), log_at(0, -1)
+    gx, gy = (right - left) / 2, (below - above) / 2
+    hxx, hyy = right - 2 * centre + left, below - 2 * centre + above
+    hxy = (log_at(1, 1) - log_at(1, -1) - log_at(-1, 1) + log_at(-1, -1)) / 4
+    determinant = hxx * hyy - hxy**2
+    # A Newton step is only meaningful at a proper maximum, away from the border.
+    proper = (determinant > _TINY) & (hxx < 0) & (_interior(maps, cell, 1).amin(-1) > 0)
+    safe = torch.where(proper, determinant, torch.ones_like(determinant))
+    step = torch.stack([-(hyy * gx - hxy * gy), -(hxx * gy - hxy * gx)], -1) / safe.unsqueeze(-1)
+    step = step.clamp(-1, 1) * proper.unsqueeze(-1)
+    return cell + step, score
+
+
+def _soft(maps: Tensor, cell: Tensor, sigma_hm: float) -> Tensor:
+    height, width = maps.shape[-2:]
+    columns = torch.arange(width, device=maps.device, dtype=maps.dtype)
+    rows = torch.arange(height, device=maps.device, dtype=maps.dtype)
+    reach = 3 * sigma_hm
+    near_x = ((columns - cell[..., 0:1]).abs() <= reach).unsqueeze(-2)
+    near_y = ((rows - cell[..., 1:2]).abs() <= reach).unsqueeze(-1)
+    mass = maps.clamp_min(0) * near_x * near_y
+    total = mass.sum((-1, -2)).clamp_min(_TINY)
+    x = (mass.sum(-2) * columns).sum(-1) / total
+    y = (mass.sum(-1) * rows).sum(-1) / total
+    return torch.where((total > _TINY).unsqueeze(-1), torch.stack([x, y], -1), cell.float())

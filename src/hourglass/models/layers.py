@@ -1,0 +1,76 @@
+"""Building blocks that several networks share."""
+
+from torch import Tensor, nn
+
+
+class PreActResidual(nn.Module):
+    """Pre-activation bottleneck ``(B, in_features, H, W) -> (B, out_features, H, W)``.
+
+    BN-ReLU-1x1, BN-ReLU-3x3, BN-ReLU-1x1 at half the output width, plus the raw input, which
+    passes a bare 1x1 convolution where the width changes. Nothing follows the sum.
+
+    Source: ECCV 2016, section 3.1, in the layer order of the authors' training code.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        mid = out_features // 2
+        self.bn1 = nn.BatchNorm2d(in_features)
+        self.conv1 = nn.Conv2d(in_features, mid, 1)
+        self.bn2 = nn.BatchNorm2d(mid)
+        self.conv2 = nn.Conv2d(mid, mid, 3, padding=1)
+        self.bn3 = nn.BatchNorm2d(mid)
+        self.conv3 = nn.Conv2d(mid, out_features, 1)
+        # In place is safe: a batch-norm's output is read by nobody else, and its input is untouched.
+        self.relu = nn.ReLU(inplace=True)
+        self.skip: nn.Module = (
+            nn.Identity() if in_features == out_features else nn.Conv2d(in_features, out_features, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv1(self.relu(self.bn1(x)))
+        y = self.conv2(self.relu(self.bn2(y)))
+        y = self.conv3(self.relu(self.bn3(y)))
+        return y + self.skip(x)
+
+
+class PostActResidual(nn.Module):
+    """Post-activation bottleneck ``(B, in_features, H, W) -> (B, out_features, H, W)``.
+
+    1x1-BN-ReLU, 3x3-BN-ReLU, 1x1-BN at half the output width, plus the input, which passes
+    1x1-BN where the width changes. No ReLU follows the sum.
+
+    Source: the residual of the released two-stack workshop network.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        mid = out_features // 2
+        self.body = nn.Sequential(
+            nn.Conv2d(in_features, mid, 1),
+            nn.BatchNorm2d(mid),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(mid, mid, 3, padding=1),
+            nn.BatchNorm2d(mid),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(mid, out_features, 1),
+            nn.BatchNorm2d(out_features),
+        )
+        self.skip: nn.Module = (
+            nn.Identity()
+            if in_features == out_features
+            else nn.Sequential(nn.Conv2d(in_features, out_features, 1), nn.BatchNorm2d(out_features))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return y + self.skip(x)
+
+
+def conv_bn_relu(in_features: int, out_features: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
+    """Convolution with bias, batch-norm, ReLU; padded so that stride 1 keeps the size."""
+    return nn.Sequential(
+        nn.Conv2d(in_features, out_features, kernel, stride, kernel // 2),
+        nn.BatchNorm2d(out_features),
+        nn.ReLU(inplace=True),
+    )

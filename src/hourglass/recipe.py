@@ -1,0 +1,301 @@
+"""Typed recipes: everything that one training run depends on, read from one YAML file.
+
+A recipe is frozen dataclasses. A YAML file and `key=value` overrides fill them; an unknown key, a
+wrong type or two durations for one thing is an error that names the key. Recipes don't inherit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hourglass.heatmap import DECODINGS
+
+BUILDS = ("eccv", "workshop")
+DATASETS = ("lspet", "coco", "pack", "synthetic")
+OPTIMISERS = ("rmsprop", "adamw")
+SCHEDULES = ("constant", "step", "cosine")
+PRECISIONS = ("fp32", "bf16")
+SCALE_LAWS = ("log2_normal", "normal", "uniform")
+ROTATE_LAWS = ("normal", "uniform")
+
+
+class RecipeError(ValueError):
+    """A recipe that can't be used; the message is one sentence that names the key."""
+
+
+def _check(ok: bool, key: str, problem: str) -> None:
+    if not ok:
+        raise RecipeError(f"{key}: {problem}")
+
+
+def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
+    _check(value in allowed, key, f"{value!r} is not one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A length of training in one of three units; exactly one is set."""
+
+    steps: int | None = None
+    """optimiser steps"""
+    epochs: float | None = None
+    """passes over the training people"""
+    examples: int | None = None
+    """crops seen"""
+
+    def __post_init__(self) -> None:
+        given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        _check(len(given) <= 1, " and ".join(given), "only one unit may be given for one duration")
+        for name in given:
+            _check(getattr(self, name) >= 0, name, "a duration can't be negative")
+
+    def in_steps(self, steps_per_epoch: int, batch_size: int) -> int:
+        """Whole optimiser steps, rounded; 0 when nothing is set."""
+        if self.steps is not None:
+            return self.steps
+        if self.epochs is not None:
+            return round(self.epochs * steps_per_epoch)
+        if self.examples is not None:
+            return round(self.examples / batch_size)
+        return 0
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    build: str = "eccv"
+    """`eccv` (ECCV 2016) or `workshop` (the two-stack workshop network)"""
+    stacks: int = 2
+    """hourglasses, each supervised"""
+    features: int = 256
+    """width"""
+    depth: int = 4
+    """poolings in one hourglass"""
+    blocks: int = 1
+    """residuals at each position of an hourglass (`eccv` only)"""
+
+    def __post_init__(self) -> None:
+        _one_of("network.build", self.build, BUILDS)
+        for name in ("stacks", "features", "depth", "blocks"):
+            _check(getattr(self, name) >= 1, f"network.{name}", f"must be at least 1, not {getattr(self, name)}")
+        _check(self.build == "eccv" or self.blocks == 1, "network.blocks", "the workshop build has no such option")
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    name: str = "lspet"
+    """kind of data: `lspet`, `coco`, `pack` or `synthetic`"""
+    root: str = ""
+    """dataset folder (`lspet`: holds joints.mat and images/), COCO file's image folder, or pack file"""
+    annotations: str = ""
+    """`coco`: the training JSON file; `{split}` in it is replaced by the split"""
+    train_split: str = "train"
+    val_split: str = "val"
+    skeleton: str = "lsp14"
+    """`synthetic`: which built-in skeleton to render"""
+    people: int = 0
+    """use only the first so many training people; 0 means all (`synthetic`: how many to render)"""
+    val_people: int = 0
+    """validate on only the first so many people while training; 0 means all"""
+    input_px: int = 256
+    """side of the network's crop"""
+    mean: tuple[float, float, float] = (0.4442, 0.4302, 0.4039)
+    """of RGB in 0..1"""
+    std: tuple[float, float, float] = (0.2376, 0.2296, 0.2356)
+    workers: int = 2
+    """threads that prepare crops"""
+    cache_gb: float = 4.0
+    """keep decoded pictures in memory while they fit in so many gigabytes; 0 decodes every time"""
+
+    def __post_init__(self) -> None:
+        _one_of("data.name", self.name, DATASETS)
+        _check(self.input_px >= 1, "data.input_px", f"must be positive, not {self.input_px}")
+        _check(self.workers >= 1, "data.workers", f"must be at least 1, not {self.workers}")
+        for name in ("people", "val_people", "cache_gb"):
+            _check(getattr(self, name) >= 0, f"data.{name}", "can't be negative")
+        _check(all(s > 0 for s in self.std), "data.std", "must be positive")
+
+
+@dataclass(frozen=True)
+class AugmentRecipe:
+    scale: float = 0.25
+    """spread of the person's size: standard deviation of a normal, or half-width of a uniform law"""
+    scale_law: str = "log2_normal"
+    """`log2_normal`: 2^N clipped at 2 sd; `normal`: 1 + N clipped at 1 sd; `uniform`: 1 +- scale"""
+    rotate_deg: float = 30.0
+    """standard deviation (normal, clipped at 2 sd) or half-width (uniform) of the rotation"""
+    rotate_law: str = "normal"
+    rotate_probability: float = 0.4
+    shift: float = 0.0
+    """half-width of a uniform shift on each axis, as a share of the crop"""
+    flip_probability: float = 0.5
+    gain: float = 0.4
+    """half-width of a uniform gain around 1, drawn for each colour channel"""
+    brightness: float = 0.0
+    """half-width of a uniform offset of all channels, in 0..1"""
+    noise: float = 0.0
+    """standard deviation of Gaussian pixel noise, in 0..1; each crop draws its share between 0 and this"""
+    erase: float = 0.0
+    """probability of covering a random rectangle with its own flat colour"""
+
+    def __post_init__(self) -> None:
+        _one_of("augment.scale_law", self.scale_law, SCALE_LAWS)
+        _one_of("augment.rotate_law", self.rotate_law, ROTATE_LAWS)
+        for name in ("rotate_probability", "flip_probability", "erase"):
+            _check(0 <= getattr(self, name) <= 1, f"augment.{name}", "is a probability, between 0 and 1")
+        for name in ("scale", "rotate_deg", "shift", "gain", "brightness", "noise"):
+            _check(getattr(self, name) >= 0, f"augment.{name}", "can't be negative")
+        _check(self.scale_law == "log2_normal" or self.scale < 1, "augment.scale", "must be below 1 under this law")
+        _check(self.gain <= 1, "augment.gain", "can't be above 1")
+
+
+@dataclass(frozen=True)
+class TargetRecipe:
+    sigma_hm: float = 1.0
+    """standard deviation of the target Gaussian in heatmap cells"""
+    decoding: str = "dark"
+    """how validation and the finished weights read a heatmap"""
+    peak_weight: float = 0.0
+    """squared error counts 1 + peak_weight x target; 0 is the papers' plain mean squared error"""
+
+    def __post_init__(self) -> None:
+        _check(self.sigma_hm > 0, "target.sigma_hm", f"must be positive, not {self.sigma_hm}")
+        _one_of("target.decoding", self.decoding, DECODINGS)
+        _check(self.peak_weight >= 0, "target.peak_weight", "can't be negative")
+
+
+@dataclass(frozen=True)
+class OptimiserRecipe:
+    name: str = "rmsprop"
+    lr: float = 2.5e-4
+    """peak learning rate"""
+    weight_decay: float = 0.0
+    """decoupled decay of convolution weights (`adamw`)"""
+    alpha: float = 0.99
+    """smoothing of squared gradients (`rmsprop`), second beta (`adamw`)"""
+    clip_norm: float = 0.0
+    """largest gradient norm; 0 leaves gradients alone"""
+
+    def __post_init__(self) -> None:
+        _one_of("optimiser.name", self.name, OPTIMISERS)
+        _check(self.lr > 0, "optimiser.lr", f"must be positive, not {self.lr}")
+        _check(0 <= self.alpha < 1, "optimiser.alpha", "must lie in 0..1")
+        for name in ("weight_decay", "clip_norm"):
+            _check(getattr(self, name) >= 0, f"optimiser.{name}", "can't be negative")
+        _check(
+            self.name == "adamw" or self.weight_decay == 0, "optimiser.weight_decay", "is an option of adamw only"
+        )
+
+
+@dataclass(frozen=True)
+class ScheduleRecipe:
+    name: str = "step"
+    """`constant`, `step` (times `factor` at each of `drops`) or `cosine` (down to `factor` at the end)"""
+    warmup: Duration = field(default_factory=Duration)
+    """linear rise from a tenth of the peak"""
+    drops: tuple[Duration, ...] = ()
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _one_of("schedule.name", self.name, SCHEDULES)
+        _check(0 <= self.factor <= 1, "schedule.factor", "must lie in 0..1")
+        _check(self.name == "step" or not self.drops, "schedule.drops", f"a {self.name} schedule has no drops")
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    length: Duration = field(default_factory=lambda: Duration(epochs=100))
+    batch_size: int = 8
+    """crops per optimiser step, over all devices"""
+    precision: str = "bf16"
+    """of the network; loss and decoding are always fp32"""
+    channels_last: bool = True
+    ema: float = 0.0
+    """decay of the weights' moving average, which is validated and kept; 0 keeps the weights themselves"""
+    validate_every: Duration = field(default_factory=lambda: Duration(epochs=1))
+    checkpoint_every: Duration = field(default_factory=lambda: Duration(epochs=1))
+    log_every: int = 50
+    """steps between two log lines; values are read from the device only then"""
+    seed: int = 0
+    init: str = ""
+    """start from these weights (a file or a bundled name) instead of random ones"""
+
+    def __post_init__(self) -> None:
+        _check(self.batch_size >= 1, "train.batch_size", f"must be at least 1, not {self.batch_size}")
+        _one_of("train.precision", self.precision, PRECISIONS)
+        _check(0 <= self.ema < 1, "train.ema", "must lie in 0..1")
+        _check(self.log_every >= 1, "train.log_every", "must be at least 1")
+        for name in ("length", "validate_every", "checkpoint_every"):
+            duration = getattr(self, name)
+            _check(
+                any(getattr(duration, unit) for unit in ("steps", "epochs", "examples")),
+                f"train.{name}",
+                "needs one positive duration: steps, epochs or examples",
+            )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run."""
+
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    target: TargetRecipe = field(default_factory=TargetRecipe)
+    optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
+    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """Name to file of the recipes that come with the package."""
+    folder = Path(str(resources.files("hourglass"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe file by bundled name or path; raises RecipeError with the known names."""
+    known = bundled_recipes()
+    if name in known:
+        return known[name]
+    path = Path(name)
+    if path.is_file():
+        return path
+    raise RecipeError(f"there is no recipe {name!r}: give a YAML file or one of {', '.join(known)}")
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a YAML recipe and apply `section.key=value` overrides.
+
+    Raises RecipeError, naming the file or the key, for anything that is not a usable recipe.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        written: Any = OmegaConf.load(path)
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a readable YAML recipe: {' '.join(str(error).split())}") from error
+    for override in overrides:
+        if "=" not in override:
+            raise RecipeError(f"{override!r} is not of the form section.key=value")
+    try:
+        base = OmegaConf.structured(Recipe)
+        OmegaConf.set_readonly(base, False)
+        merged = OmegaConf.merge(base, written, OmegaConf.from_dotlist(list(overrides)))
+        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        if isinstance(error, RecipeError):
+            raise RecipeError(f"{path.name}: {error}") from error
+        key = getattr(error, "full_key", None)
+        reason = str(error).splitlines()[0]
+        raise RecipeError(f"{path.name}: {key}: {reason}" if key else f"{path.name}: {reason}") from error
+
+
+def recipe_to_yaml(recipe: Recipe) -> str:
+    """The complete recipe, defaults included, as YAML that `load_recipe` reads back."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.structured(recipe))

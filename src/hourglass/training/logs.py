@@ -1,0 +1,108 @@
+"""What a run leaves behind while it goes: JSONL rows, TensorBoard, and a progress display."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Row = Mapping[str, Any]
+
+
+def read_rows(path: Path, up_to_step: int | None = None) -> list[dict[str, Any]]:
+    """Rows of a JSONL log, up to a step; a last line cut off by a crash is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if up_to_step is None or row["step"] <= up_to_step:
+            rows.append(row)
+    return rows
+
+
+class RunLog:
+    """Writes rows to `log.jsonl` and TensorBoard, and shows progress on standard error.
+
+    On resuming, rows after `start_step` are dropped, so the log reads as if nothing had happened.
+    A quiet log (other ranks') writes nothing.
+    """
+
+    def __init__(self, folder: Path, total_steps: int, start_step: int, quiet: bool = False) -> None:
+        self.folder, self.quiet = folder, quiet
+        self._shown: dict[str, str] = {"loss": "-", "PCK": "-", "rate": "-"}
+        if quiet:
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = folder / "log.jsonl"
+        kept = read_rows(path, start_step) if start_step else []
+        self._file = open(path, "w")  # noqa: SIM115 - closed in __exit__
+        for row in kept:
+            self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for row in reversed(kept):
+            if "PCK@0.2" in row:
+                self._shown["PCK"] = f"{row['PCK@0.2']:.1f}"
+                break
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step)
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}  PCK@0.2 {task.fields[PCK]}  {task.fields[rate]} images/s"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("training", total=total_steps, completed=start_step, **self._shown)
+        self._total = total_steps
+
+    def __enter__(self) -> "RunLog":
+        if not self.quiet:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.quiet:
+            self._bar.stop()
+            self._file.close()
+            self._board.close()
+
+    def advance(self, step: int) -> None:
+        if not self.quiet:
+            self._bar.update(self._task, completed=step)
+
+    def write(self, row: Row) -> None:
+        """Record one row; `kind` is `train` or `val`, `step` counts optimiser steps taken."""
+        if self.quiet:
+            return
+        self._file.write(json.dumps(dict(row)) + "\n")
+        self._file.flush()
+        for key, value in row.items():
+            if isinstance(value, int | float) and key not in ("step", "epoch"):
+                self._board.add_scalar(f"{row['kind']}/{key}", value, row["step"])
+        if row["kind"] == "train":
+            self._shown.update(loss=f"{row['loss']:.5f}", rate=f"{row['images_per_s']:.0f}")
+        else:
+            self._shown.update(PCK=f"{row['PCK@0.2']:.1f}")
+        self._bar.update(self._task, **self._shown)
+        if self._bar.disable:
+            left = row.get("eta_s")
+            eta = f"  ETA {left / 60:.0f} min" if left is not None else ""
+            shown = "  ".join(f"{k} {v}" for k, v in self._shown.items())
+            self.say(f"step {row['step']}/{self._total}  epoch {row['epoch']:.2f}  {shown}{eta}")
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
