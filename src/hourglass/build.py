@@ -26,6 +26,13 @@ def build_network(
     )
 
 
+def channels_last(network: nn.Module) -> nn.Module:
+    """The same network with its weights laid out for fast convolutions."""
+    import torch
+
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
 def network_from_facts(facts: WeightFacts) -> nn.Module:
     """The untrained network that the facts describe."""
     return build_network(facts.network, len(facts.skeleton), facts.mean, facts.std)
@@ -38,10 +45,10 @@ def load_network(name: str | Path | None = None) -> tuple[nn.Module, WeightFacts
     """
     path = resolve(name)
     state, facts = load_weights(path)
-    network = network_from_facts(facts)
     try:
+        network = network_from_facts(facts)
         network.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path}: the tensors don't fit the network that the facts describe") from error
     return network.eval(), facts
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,25 +74,55 @@ class WeightFacts:
         )
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary neighbour of `path`, then put it in place in one step.
 
     Whatever stood at `path` stays whole until then. Raises OSError naming `path` when it can't be
-    written (a folder in the way, a full disk), leaving no temporary file behind.
+    written (a folder or a device in the way, a full disk), leaving no temporary file behind.
     """
+    from safetensors import SafetensorError
+
+    if path.exists() and not path.is_file():
+        # Renaming over a device would take it away from the whole machine.
+        raise OSError(f"cannot write {path}: it is {'a folder' if path.is_dir() else 'no regular file'}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # some writers make their files private
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        # torch reports a failed write as RuntimeError.
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OSError(f"cannot write {path}: {reason}") from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch reports a failed write as RuntimeError, safetensors as its own error.
+        raise OSError(f"cannot write {path}: {_reason(error, temporary)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Put UTF-8 text at `path` in one step; raises OSError as `write_atomically` does."""
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+
+
+def _reason(error: Exception, temporary: Path) -> str:
+    """What the system said, without the temporary file's name."""
+    said = error if isinstance(error, OSError) else error.__context__
+    if not isinstance(said, OSError) or not said.strerror:
+        return str(error).splitlines()[0]
+    elsewhere = said.filename and str(said.filename) != str(temporary)
+    return f"{said.strerror}: {said.filename}" if elsewhere else said.strerror
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], facts: WeightFacts, half: bool = True) -> None:
@@ -141,7 +172,13 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], WeightFacts]:
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a training state (plain tensors, numbers, strings, lists, dicts), atomically."""
-    write_atomically(path, lambda part: torch.save(dict(state), part))
+
+    def write(part: Path) -> None:
+        # Through a file of ours, so that the system's reason (a full disk) is known.
+        with open(part, "wb") as file:
+            torch.save(dict(state), file)
+
+    write_atomically(path, write)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -150,16 +187,21 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises WeightsError, naming the file, for one that is missing, cut in half, or holds anything else.
     """
     import pickle
+    import warnings
 
     if not path.is_file():
         raise WeightsError(f"there is no checkpoint {path}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch remarks on a pickle's protocol before it refuses the file.
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is refused: it is no plain checkpoint of tensors and values, and may run code when read"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # Damaged bytes make the unpickler stumble in any of these ways.
         raise WeightsError(f"{path} is cut off or damaged and can't be read") from error
     if not isinstance(state, dict):
         raise WeightsError(f"{path} does not hold a training state")

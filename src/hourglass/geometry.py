@@ -47,12 +47,12 @@ def crop_matrix(
     return matrix
 
 
-def apply(matrix: npt.NDArray[np.float64], points: FloatArray) -> npt.NDArray[np.float64]:
+def apply(matrix: FloatArray, points: FloatArray) -> npt.NDArray[np.float64]:
     """Points (..., 2) through a (3, 3) affine matrix."""
     return np.asarray(points, dtype=np.float64) @ matrix[:2, :2].T + matrix[:2, 2]
 
 
-def warp(image: npt.NDArray[np.uint8], matrix: npt.NDArray[np.float64], output_px: int) -> npt.NDArray[np.uint8]:
+def warp(image: npt.NDArray[np.uint8], matrix: FloatArray, output_px: int) -> npt.NDArray[np.uint8]:
     """Resample a picture (H, W, C) once, bilinearly, into a square crop; outside it is black.
 
     Where the matrix shrinks more than twofold the picture is first reduced by area averaging, so that

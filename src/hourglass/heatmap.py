@@ -86,22 +86,22 @@ def _interior(maps: Tensor, cell: Tensor, margin: int) -> Tensor:
 
 
 def _blur(maps: Tensor, sigma_hm: float) -> Tensor:
-    """Separable Gaussian smoothing with reflected borders; the total of a map is kept."""
-    radius = min(max(1, round(3 * sigma_hm)), min(maps.shape[-2:]) - 1)
+    """Separable Gaussian smoothing; beyond the border a map is zero."""
+    radius = max(1, round(3 * sigma_hm))
     offsets = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
     kernel = torch.exp(-(offsets**2) / (2 * sigma_hm**2))
     kernel = kernel / kernel.sum()
     batch, joints, height, width = maps.shape
     flat = maps.reshape(batch * joints, 1, height, width)
-    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
-    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
+    flat = F.conv2d(flat, kernel.view(1, 1, 1, -1), padding=(0, radius))
+    flat = F.conv2d(flat, kernel.view(1, 1, -1, 1), padding=(radius, 0))
     return flat.view(batch, joints, height, width)
 
 
 def _dark(maps: Tensor, sigma_hm: float) -> tuple[Tensor, Tensor]:
+    # From the map's own highest cell: near a border the smoothed one's lies further in.
+    cell, score = _argmax(maps)
     smooth = _blur(maps, sigma_hm)
-    cell, _ = _argmax(smooth)
-    score = _take(maps, cell, 0, 0)
 
     def log_at(dx: int, dy: int) -> Tensor:
         return _take(smooth, cell, dx, dy).clamp_min(_TINY).log()
@@ -111,13 +111,14 @@ def _dark(maps: Tensor, sigma_hm: float) -> tuple[Tensor, Tensor]:
     gx, gy = (right - left) / 2, (below - above) / 2
     hxx, hyy = right - 2 * centre + left, below - 2 * centre + above
     hxy = (log_at(1, 1) - log_at(1, -1) - log_at(-1, 1) + log_at(-1, -1)) / 4
+    # An axis whose neighbour lies outside gets no step; nor does anything but a proper maximum.
+    inside = _interior(maps, cell, 1)
+    hxy = hxy * inside.prod(-1)
     determinant = hxx * hyy - hxy**2
-    # A Newton step is only meaningful at a proper maximum, away from the border.
-    proper = (determinant > _TINY) & (hxx < 0) & (_interior(maps, cell, 1).amin(-1) > 0)
+    proper = (determinant > _TINY) & (hxx < 0)
     safe = torch.where(proper, determinant, torch.ones_like(determinant))
-    step = torch.stack([-(hyy * gx - hxy * gy), -(hxx * gy - hxy * gx)], -1) / safe.unsqueeze(-1)
-    step = step.clamp(-1, 1) * proper.unsqueeze(-1)
-    return cell + step, score
+    step = torch.stack([hxy * gy - hyy * gx, hxy * gx - hxx * gy], -1) / safe.unsqueeze(-1)
+    return cell + step.clamp(-1, 1) * inside * proper.unsqueeze(-1), score
 
 
 def _soft(maps: Tensor, cell: Tensor, sigma_hm: float) -> Tensor:

@@ -13,7 +13,7 @@ def heatmap_loss(
     stages: Sequence[Tensor],
     keypoints_input: Tensor,
     weight: Tensor,
-    stride: int,
+    stride: float,
     sigma_hm: float,
     peak_weight: float = 0.0,
 ) -> Tensor:

@@ -4,6 +4,7 @@ A recipe is frozen dataclasses. A YAML file and `key=value` overrides fill them;
 wrong type or two durations for one thing is an error that names the key. Recipes don't inherit.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from importlib import resources
@@ -62,8 +63,19 @@ class Duration:
         return 0
 
 
+def _duration(key: str, value: Any) -> Duration:
+    """A duration inside a list, which arrives from YAML as a plain mapping."""
+    if isinstance(value, Duration):
+        return value
+    units = {f.name for f in fields(Duration)}
+    _check(isinstance(value, dict) and value.keys() <= units, key, f"{value!r} is not one of {{steps: N}}, ...")
+    return Duration(**value)
+
+
 @dataclass(frozen=True)
 class NetworkRecipe:
+    """Which network."""
+
     build: str = "eccv"
     """`eccv` (ECCV 2016) or `workshop` (the two-stack workshop network)"""
     stacks: int = 2
@@ -78,12 +90,20 @@ class NetworkRecipe:
     def __post_init__(self) -> None:
         _one_of("network.build", self.build, BUILDS)
         for name in ("stacks", "features", "depth", "blocks"):
-            _check(getattr(self, name) >= 1, f"network.{name}", f"must be at least 1, not {getattr(self, name)}")
-        _check(self.build == "eccv" or self.blocks == 1, "network.blocks", "the workshop build has no such option")
+            _check(
+                getattr(self, name) >= 1, f"network.{name}", f"must be at least 1, not {getattr(self, name)}"
+            )
+        _check(
+            self.build == "eccv" or self.blocks == 1,
+            "network.blocks",
+            "the workshop build has no such option",
+        )
 
 
 @dataclass(frozen=True)
 class DataRecipe:
+    """Which people, and what the network sees of them."""
+
     name: str = "lspet"
     """kind of data: `lspet`, `coco`, `pack` or `synthetic`"""
     root: str = ""
@@ -119,6 +139,8 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class AugmentRecipe:
+    """How training crops vary; the defaults are the final law of the ECCV 2016 authors' training code."""
+
     scale: float = 0.25
     """spread of the person's size: standard deviation of a normal, or half-width of a uniform law"""
     scale_law: str = "log2_normal"
@@ -146,12 +168,18 @@ class AugmentRecipe:
             _check(0 <= getattr(self, name) <= 1, f"augment.{name}", "is a probability, between 0 and 1")
         for name in ("scale", "rotate_deg", "shift", "gain", "brightness", "noise"):
             _check(getattr(self, name) >= 0, f"augment.{name}", "can't be negative")
-        _check(self.scale_law == "log2_normal" or self.scale < 1, "augment.scale", "must be below 1 under this law")
+        _check(
+            self.scale_law == "log2_normal" or self.scale < 1,
+            "augment.scale",
+            "must be below 1 under this law",
+        )
         _check(self.gain <= 1, "augment.gain", "can't be above 1")
 
 
 @dataclass(frozen=True)
 class TargetRecipe:
+    """What a heatmap should be, and how it is read."""
+
     sigma_hm: float = 1.0
     """standard deviation of the target Gaussian in heatmap cells"""
     decoding: str = "dark"
@@ -167,6 +195,8 @@ class TargetRecipe:
 
 @dataclass(frozen=True)
 class OptimiserRecipe:
+    """How weights move; the defaults are the papers'."""
+
     name: str = "rmsprop"
     lr: float = 2.5e-4
     """peak learning rate"""
@@ -179,17 +209,21 @@ class OptimiserRecipe:
 
     def __post_init__(self) -> None:
         _one_of("optimiser.name", self.name, OPTIMISERS)
-        _check(self.lr > 0, "optimiser.lr", f"must be positive, not {self.lr}")
+        _check(0 < self.lr < math.inf, "optimiser.lr", f"must be positive and finite, not {self.lr}")
         _check(0 <= self.alpha < 1, "optimiser.alpha", "must lie in 0..1")
         for name in ("weight_decay", "clip_norm"):
             _check(getattr(self, name) >= 0, f"optimiser.{name}", "can't be negative")
         _check(
-            self.name == "adamw" or self.weight_decay == 0, "optimiser.weight_decay", "is an option of adamw only"
+            self.name == "adamw" or self.weight_decay == 0,
+            "optimiser.weight_decay",
+            "is an option of adamw only",
         )
 
 
 @dataclass(frozen=True)
 class ScheduleRecipe:
+    """How the learning rate goes from step to step."""
+
     name: str = "step"
     """`constant`, `step` (times `factor` at each of `drops`) or `cosine` (down to `factor` at the end)"""
     warmup: Duration = field(default_factory=Duration)
@@ -198,13 +232,18 @@ class ScheduleRecipe:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "drops", tuple(_duration("schedule.drops", d) for d in self.drops))
         _one_of("schedule.name", self.name, SCHEDULES)
         _check(0 <= self.factor <= 1, "schedule.factor", "must lie in 0..1")
-        _check(self.name == "step" or not self.drops, "schedule.drops", f"a {self.name} schedule has no drops")
+        _check(
+            self.name == "step" or not self.drops, "schedule.drops", f"a {self.name} schedule has no drops"
+        )
 
 
 @dataclass(frozen=True)
 class TrainRecipe:
+    """How long, how exactly, and how often to look."""
+
     length: Duration = field(default_factory=lambda: Duration(epochs=100))
     batch_size: int = 8
     """crops per optimiser step, over all devices"""
@@ -284,14 +323,49 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         base = OmegaConf.structured(Recipe)
         OmegaConf.set_readonly(base, False)
-        merged = OmegaConf.merge(base, written, OmegaConf.from_dotlist(list(overrides)))
+        layers = [_layer(OmegaConf.to_container(written)), _layer(_dotted(overrides))]
+        merged = OmegaConf.merge(base, *layers)
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         if isinstance(error, RecipeError):
             raise RecipeError(f"{path.name}: {error}") from error
         key = getattr(error, "full_key", None)
-        reason = str(error).splitlines()[0]
+        reason = str(getattr(error, "msg", None) or error).splitlines()[0].replace("$VALUE", "the value")
         raise RecipeError(f"{path.name}: {key}: {reason}" if key else f"{path.name}: {reason}") from error
+
+
+def _dotted(overrides: Sequence[str]) -> Any:
+    import yaml
+    from omegaconf import OmegaConf
+
+    given = OmegaConf.create()
+    for override in overrides:
+        try:
+            given.merge_with_dotlist([override])
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{override!r} has no readable value") from error
+    return OmegaConf.to_container(given)
+
+
+def _layer(written: Any) -> Any:
+    """One source of a recipe's values, ready to be merged; raises RecipeError naming a malformed section."""
+    if not isinstance(written, dict):
+        raise RecipeError(f"a recipe is a mapping of sections, not a {type(written).__name__}")
+    sections = {f.name for f in fields(Recipe)}
+    for section, values in written.items():
+        if section in sections and not isinstance(values, dict):
+            raise RecipeError(f"{section}: is a group of keys, not {values!r}")
+    return _whole_durations(written)
+
+
+def _whole_durations(layer: Any) -> Any:
+    """The layer with each duration's unnamed units set to null, so that it replaces an earlier unit."""
+    if not isinstance(layer, dict):
+        return layer
+    units = {f.name for f in fields(Duration)}
+    if layer and layer.keys() <= units:
+        return {**dict.fromkeys(units), **layer}
+    return {key: _whole_durations(value) for key, value in layer.items()}
 
 
 def recipe_to_yaml(recipe: Recipe) -> str:

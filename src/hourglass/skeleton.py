@@ -65,10 +65,14 @@ class Skeleton:
             paired.add(joint)
         if self.oks_sigmas is not None:
             if len(self.oks_sigmas) != len(self.joints):
-                raise ValueError(f"{where} has {len(self.joints)} joints but {len(self.oks_sigmas)} OKS sigmas")
+                raise ValueError(
+                    f"{where} has {len(self.joints)} joints but {len(self.oks_sigmas)} OKS sigmas"
+                )
             for joint, sigma in zip(self.joints, self.oks_sigmas, strict=True):
                 if not sigma > 0:
-                    raise ValueError(f"{where} has the OKS sigma {sigma} at joint {joint!r}; it must be positive")
+                    raise ValueError(
+                        f"{where} has the OKS sigma {sigma} at joint {joint!r}; it must be positive"
+                    )
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -76,7 +80,9 @@ class Skeleton:
     def index(self, joint: str) -> int:
         """Row of a joint; raises ValueError with the known names."""
         if joint not in self.joints:
-            raise ValueError(f"skeleton {self.name!r} has no joint {joint!r}; it has {', '.join(self.joints)}")
+            raise ValueError(
+                f"skeleton {self.name!r} has no joint {joint!r}; it has {', '.join(self.joints)}"
+            )
         return self.joints.index(joint)
 
     @cached_property
@@ -111,6 +117,8 @@ class Skeleton:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Skeleton":
         """The inverse of `to_dict`; raises ValueError when a field is missing or malformed."""
+        if not isinstance(raw.get("joints"), Sequence) or isinstance(raw["joints"], str):
+            raise ValueError("not a skeleton: 'joints' is not a list of names")
         try:
             return cls(
                 name=str(raw["name"]),
@@ -119,7 +127,9 @@ class Skeleton:
                 limbs=_pairs(raw.get("limbs", ())),
                 torso=_pairs(raw.get("torso", ())),
                 head=None if raw.get("head") is None else _pairs([raw["head"]])[0],
-                oks_sigmas=None if raw.get("oks_sigmas") is None else tuple(float(s) for s in raw["oks_sigmas"]),
+                oks_sigmas=None
+                if raw.get("oks_sigmas") is None
+                else tuple(float(s) for s in raw["oks_sigmas"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a skeleton: {error!r} is missing or malformed") from error
@@ -144,13 +154,20 @@ class Skeleton:
         def named(field: str, entry: Any, base: int) -> str:
             if isinstance(entry, str):
                 return entry
-            row = int(entry) - base
-            if not 0 <= row < len(joints):
-                raise ValueError(f"'{field}' names keypoint {entry}, but there are {len(joints)} keypoints")
-            return joints[row]
+            if not isinstance(entry, int) or not 0 <= entry - base < len(joints):
+                raise ValueError(f"'{field}' names keypoint {entry!r}, but there are {len(joints)} keypoints")
+            return joints[entry - base]
+
+        def pair(field: str, entry: Any, base: int) -> Pair:
+            if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) != 2:
+                raise ValueError(f"'{field}' holds {entry!r}, which is not a pair of keypoints")
+            return named(field, entry[0], base), named(field, entry[1], base)
 
         def pairs(field: str, base: int) -> tuple[Pair, ...]:
-            return tuple((named(field, a, base), named(field, b, base)) for a, b in category.get(field) or ())
+            entries = category.get(field) or ()
+            if not isinstance(entries, Sequence) or isinstance(entries, str):
+                raise ValueError(f"'{field}' is not a list of pairs of keypoints")
+            return tuple(pair(field, entry, base) for entry in entries)
 
         flips = pairs("flip_pairs", 0) if "flip_pairs" in category else _pairs_by_name(joints)
         head = category.get("head")
@@ -161,15 +178,15 @@ class Skeleton:
             flip_pairs=flips,
             limbs=pairs("skeleton", 1),
             torso=pairs("torso", 0) or _torso_by_name(joints),
-            head=None if head is None else (named("head", head[0], 0), named("head", head[1], 0)),
+            head=None if head is None else pair("head", head, 0),
             oks_sigmas=None if sigmas is None else tuple(float(s) for s in sigmas),
         )
 
 
 def _pairs(raw: Sequence[Sequence[str]]) -> tuple[Pair, ...]:
     for pair in raw:
-        if len(pair) != 2:
-            raise ValueError(f"not a skeleton: {list(pair)} is not a pair of joints")
+        if isinstance(pair, str) or len(pair) != 2:
+            raise ValueError(f"not a skeleton: {pair!r} is not a pair of joints")
     return tuple((str(a), str(b)) for a, b in raw)
 
 
@@ -197,7 +214,14 @@ def _torso_by_name(joints: tuple[str, ...]) -> tuple[Pair, ...]:
 
 _TORSO = (("left_shoulder", "right_hip"), ("right_shoulder", "left_hip"))
 
-_LIMB_SIGMAS = {"shoulder": 0.079, "elbow": 0.072, "wrist": 0.062, "hip": 0.107, "knee": 0.087, "ankle": 0.089}
+_LIMB_SIGMAS = {
+    "shoulder": 0.079,
+    "elbow": 0.072,
+    "wrist": 0.062,
+    "hip": 0.107,
+    "knee": 0.087,
+    "ankle": 0.089,
+}
 _OTHER_SIGMAS = {
     "nose": 0.026,
     "left_eye": 0.025,
@@ -315,14 +339,12 @@ FLIC11 = Skeleton(
     oks_sigmas=_sigmas(_FLIC_JOINTS),
 )
 
-_COCO_JOINTS = (
-    "nose",
-    *(f"{side}_{part}" for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in ("left", "right")),
-)
+_COCO_PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_COCO_JOINTS = ("nose", *(f"{side}_{part}" for part in _COCO_PARTS for side in ("left", "right")))
 COCO17 = Skeleton(
     name="coco17",
     joints=_COCO_JOINTS,
-    flip_pairs=_sides("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"),
+    flip_pairs=_sides(*_COCO_PARTS),
     limbs=(
         *_LEG_LIMBS,
         ("left_hip", "right_hip"),
@@ -332,6 +354,7 @@ COCO17 = Skeleton(
         *_ARM_LIMBS,
         ("nose", "left_eye"),
         ("nose", "right_eye"),
+        ("left_eye", "right_eye"),
         ("left_eye", "left_ear"),
         ("right_eye", "right_ear"),
         ("left_ear", "left_shoulder"),

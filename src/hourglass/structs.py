@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hourglass.skeleton import Skeleton
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 NOT_LABELLED, OCCLUDED, VISIBLE = 0, 1, 2
@@ -79,7 +80,18 @@ class Batch:
     keypoints: "Tensor"
     weight: "Tensor"
 
-    def to(self, device: "str | object") -> "Batch":
+    def __post_init__(self) -> None:
+        batch, joints = self.weight.shape
+        if self.image.ndim != 4 or self.image.shape[:2] != (batch, 3):
+            raise ValueError(f"image has shape {tuple(self.image.shape)}, expected ({batch}, 3, H, W)")
+        if self.keypoints.shape != (batch, joints, 2):
+            raise ValueError(
+                f"keypoints have shape {tuple(self.keypoints.shape)}, expected {(batch, joints, 2)}"
+            )
+
+    def to(self, device: "torch.device | str") -> "Batch":
         """The same batch on another device; copies run alongside the host where memory is pinned."""
-        move = {"device": device, "non_blocking": True}
-        return Batch(self.image.to(**move), self.keypoints.to(**move), self.weight.to(**move))
+        image, keypoints, weight = (
+            tensor.to(device, non_blocking=True) for tensor in (self.image, self.keypoints, self.weight)
+        )
+        return Batch(image, keypoints, weight)

@@ -86,7 +86,9 @@ def decode_all(records: Sequence[PersonRecord], limit_gb: float, workers: int) -
     mean_bytes = float(np.mean([read_image(r.image, r.image_id).nbytes for r in some]))
     need_gb = mean_bytes * len(records) / 1e9
     if need_gb > limit_gb:
-        log.info("%d pictures need about %.1f GB decoded, over the %.1f GB kept", len(records), need_gb, limit_gb)
+        log.info(
+            "%d pictures need about %.1f GB decoded, over the %.1f GB kept", len(records), need_gb, limit_gb
+        )
         return None
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda r: read_image(r.image, r.image_id), records))

@@ -31,7 +31,8 @@ class PreActResidual(nn.Module):
         y: Tensor = self.conv1(self.relu(self.bn1(x)))
         y = self.conv2(self.relu(self.bn2(y)))
         y = self.conv3(self.relu(self.bn3(y)))
-        return y + self.skip(x)
+        skip: Tensor = self.skip(x)
+        return y + skip
 
 
 class PostActResidual(nn.Module):
@@ -64,7 +65,8 @@ class PostActResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.body(x)
-        return y + self.skip(x)
+        skip: Tensor = self.skip(x)
+        return y + skip
 
 
 def conv_bn_relu(in_features: int, out_features: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:

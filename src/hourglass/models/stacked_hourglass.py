@@ -44,6 +44,14 @@ def check_input_size(height: int, width: int, depth: int) -> None:
         )
 
 
+def _check_numbers(features: int, **at_least_one: int) -> None:
+    for name, value in at_least_one.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+    if features < 4 or features % 4:
+        raise ValueError(f"features must be a positive multiple of 4, not {features}")
+
+
 def _residuals(count: int, features: int) -> nn.Sequential:
     return nn.Sequential(*(PreActResidual(features, features) for _ in range(count)))
 
@@ -100,11 +108,7 @@ class StackedHourglass(nn.Module):
         std: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
-        for name, value in (("joints", joints), ("stacks", stacks), ("depth", depth), ("blocks", blocks)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
-        if features < 4 or features % 4:
-            raise ValueError(f"features must be a positive multiple of 4, not {features}")
+        _check_numbers(features, joints=joints, stacks=stacks, depth=depth, blocks=blocks)
         self.depth = depth
         self.normalise = Normalise(mean, std)
         self.stem = nn.Sequential(
@@ -199,8 +203,7 @@ class WorkshopStackedHourglass(nn.Module):
         super().__init__()
         if stacks not in (1, 2):
             raise ValueError(f"the workshop build has 1 or 2 stacks, not {stacks}")
-        if features < 4 or features % 4:
-            raise ValueError(f"features must be a positive multiple of 4, not {features}")
+        _check_numbers(features, joints=joints, depth=depth)
         half, wide, residual = features // 2, 2 * features, PostActResidual
         self.depth = depth
         self.normalise = Normalise(mean, std)

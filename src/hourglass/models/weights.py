@@ -5,6 +5,7 @@ from pathlib import Path
 
 DEFAULT = "hg2_small"
 HUB_FILE = "model.safetensors"
+FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".tar", ".onnx")
 
 
 def bundled_weights() -> dict[str, Path]:
@@ -36,12 +37,17 @@ def resolve(name: str | Path | None = None) -> Path:
         if len(found) != 1:
             raise FileNotFoundError(f"{path} holds {len(found)} safetensors files; name one of them")
         return found[0]
-    if isinstance(name, str) and name.count("/") == 1 and not name.startswith((".", "/")):
+    if isinstance(name, str) and _may_be_hub_id(name):
         return _from_hub(name)
     raise FileNotFoundError(
         f"there are no weights {str(name)!r}: give a file, a folder, a hub id (owner/name) "
         f"or one of {', '.join(known) or 'no bundled weights'}"
     )
+
+
+def _may_be_hub_id(name: str) -> bool:
+    """`owner/repository`; a mistyped file name need not wait for the hub's answer."""
+    return name.count("/") == 1 and not name.startswith((".", "/")) and not name.endswith(FILE_SUFFIXES)
 
 
 def _from_hub(name: str) -> Path:
@@ -53,4 +59,6 @@ def _from_hub(name: str) -> Path:
         return Path(hf_hub_download(repository, HUB_FILE, revision=revision or None))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(f"the weights {name!r} are no file here and can't be had from the hub: {reason}") from error
+        raise FileNotFoundError(
+            f"the weights {name!r} are no file here and can't be had from the hub: {reason}"
+        ) from error

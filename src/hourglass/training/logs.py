@@ -8,7 +8,14 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Row = Mapping[str, Any]
 
@@ -35,7 +42,7 @@ class RunLog:
 
     def __init__(self, folder: Path, total_steps: int, start_step: int, quiet: bool = False) -> None:
         self.folder, self.quiet = folder, quiet
-        self._shown: dict[str, str] = {"loss": "-", "PCK": "-", "rate": "-"}
+        self._shown: dict[str, Any] = {"loss": "-", "PCK": "-", "rate": "-"}
         if quiet:
             return
         from torch.utils.tensorboard import SummaryWriter

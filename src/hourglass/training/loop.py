@@ -1,7 +1,6 @@
 """The training loop: set up, fit, validate, save; resumable to the bit on CPU."""
 
 import math
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hourglass.build import build_network, facts_of, load_network, load_records
+from hourglass.build import build_network, channels_last, facts_of, load_network, load_records
 from hourglass.checkpoint import (
     WeightFacts,
     WeightsError,
@@ -27,16 +26,14 @@ from hourglass.data.dataset import Image, TrainingCrops, decode_all
 from hourglass.data.loader import training_batches
 from hourglass.evaluate import predict_records, score
 from hourglass.losses import heatmap_loss
-from hourglass.recipe import Recipe, RecipeError, recipe_to_yaml
+from hourglass.recipe import Recipe, recipe_to_yaml
 from hourglass.structs import PersonRecord
 from hourglass.training.logs import RunLog, read_rows
 from hourglass.training.optim import Ema, lr_factor, make_optimiser, set_lr, total_norm
+from hourglass.training.setup import RunPlan, check_folder, check_same_recipe, launch, plan_run
 
 METRIC = "PCK@0.2"
 CHECKPOINT, BEST, LAST = "last.ckpt", "best.safetensors", "last.safetensors"
-
-# A run may go on with these changed: they move the work, not its result.
-_FREE_ON_RESUME = ("data.root", "data.workers", "data.cache_gb", "train.log_every")
 
 
 class TrainingError(RuntimeError):
@@ -45,29 +42,6 @@ class TrainingError(RuntimeError):
 
 class Interrupted(Exception):
     """The user asked to stop; the checkpoint is written."""
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """The recipe's durations in steps."""
-
-    steps: int
-    per_epoch: int
-    validate_every: int
-    checkpoint_every: int
-
-
-def plan_run(recipe: Recipe, people: int) -> RunPlan:
-    """Turn durations into steps; raises RecipeError when one step needs more people than there are."""
-    batch = recipe.train.batch_size
-    per_epoch = people // batch
-    if not per_epoch:
-        raise RecipeError(f"train.batch_size: {batch} is more than the {people} people to train on")
-
-    def steps(name: str) -> int:
-        return max(1, getattr(recipe.train, name).in_steps(per_epoch, batch))
-
-    return RunPlan(steps("length"), per_epoch, steps("validate_every"), steps("checkpoint_every"))
 
 
 @dataclass(eq=False)
@@ -99,7 +73,7 @@ class Trainer:
         """Go on from a checkpoint; raises WeightsError naming the file or the recipe key that differs."""
         state = load_checkpoint(path)
         try:
-            _same_recipe(self.recipe, state["recipe"], path)
+            check_same_recipe(self.recipe, state["recipe"], path)
             self.network.load_state_dict(state["network"])
             self.ema.network.load_state_dict(state["ema"])
             self.optimiser.load_state_dict(state["optimiser"])
@@ -133,8 +107,8 @@ def train(
     Raises Interrupted after Ctrl-C or `stop_after`, TrainingError on a non-finite value, and ValueError
     or OSError for a recipe, data or folder that can't be used.
     """
-    _check_folder(out, resume)
-    fabric = _launch(recipe, accelerator, devices)
+    check_folder(out, out / CHECKPOINT, resume)
+    fabric = launch(recipe, accelerator, devices)
     records = load_records(recipe.data, recipe.data.train_split)
     records = records[: recipe.data.people or None]
     val_records = load_records(recipe.data, recipe.data.val_split)[: recipe.data.val_people or None]
@@ -146,11 +120,13 @@ def train(
         trainer.restore(out / CHECKPOINT)
     if fabric.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / "recipe.yaml", lambda part: _write_text(part, recipe_to_yaml(recipe)))
+        text = recipe_to_yaml(recipe)
+        write_atomically(out / "recipe.yaml", lambda part: part.write_text(text))
     with RunLog(out, plan.steps, trainer.step, quiet=not fabric.is_global_zero) as log:
+        millions = sum(p.numel() for p in trainer.network.parameters()) / 1e6
         log.say(
-            f"{name}: {len(records)} people to train on, {len(val_records)} to validate, {plan.steps} steps of "
-            f"{recipe.train.batch_size}, {sum(p.numel() for p in trainer.network.parameters()) / 1e6:.2f} M "
+            f"{name}: {len(records)} people to train on, {len(val_records)} to validate, {plan.steps} steps "
+            f"of {recipe.train.batch_size}, {millions:.2f} M "
             f"parameters, {recipe.train.precision} on {fabric.device}, into {out}"
         )
         images = decode_all(records, recipe.data.cache_gb, recipe.data.workers)
@@ -160,32 +136,10 @@ def train(
         if fabric.is_global_zero:
             save_weights(out / LAST, trainer.ema.network.state_dict(), trainer.facts)
             _draw_curve(out)
-            log.say(f"best {METRIC} {trainer.best:.2f}; weights in {out / BEST}, curve in {out / 'curve.png'}")
+            log.say(
+                f"best {METRIC} {trainer.best:.2f}; weights in {out / BEST}, curve in {out / 'curve.png'}"
+            )
     return out / BEST
-
-
-def _check_folder(out: Path, resume: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise FileExistsError(f"{out} is a file; name a folder for the run")
-    if not resume and (out / CHECKPOINT).exists():
-        raise FileExistsError(f"{out} already holds a run: pass --resume to go on with it, or another --out")
-
-
-def _launch(recipe: Recipe, accelerator: str, devices: str) -> Fabric:
-    precision = "bf16-mixed" if recipe.train.precision == "bf16" else "32-true"
-    local = os.environ.get("LOCAL_WORLD_SIZE")
-    count: int | str = int(local) if local else (int(devices) if devices.isdigit() else devices)
-    nodes = int(os.environ.get("WORLD_SIZE", "1")) // int(local) if local else 1
-    if count == "auto" and accelerator in ("auto", "cpu") and not torch.cuda.is_available():
-        count = 1
-    fabric = Fabric(accelerator=accelerator, devices=count, num_nodes=nodes, precision=precision)  # type: ignore[arg-type]
-    fabric.launch()
-    fabric.seed_everything(recipe.train.seed, verbose=False)
-    if recipe.train.batch_size % fabric.world_size:
-        raise RecipeError(
-            f"train.batch_size: {recipe.train.batch_size} can't be shared by {fabric.world_size} processes"
-        )
-    return fabric
 
 
 def _set_up(
@@ -205,12 +159,14 @@ def _set_up(
         except RuntimeError as error:
             raise WeightsError(f"{recipe.train.init} is another network than the recipe's") from error
     averaged = build_network(recipe.network, len(skeleton), recipe.data.mean, recipe.data.std)
-    memory = torch.channels_last if recipe.train.channels_last else torch.contiguous_format
-    network, averaged = network.to(memory_format=memory), averaged.to(memory_format=memory)
+    if recipe.train.channels_last:
+        network, averaged = channels_last(network), channels_last(averaged)
     averaged.to(fabric.device).eval().requires_grad_(False)
     optimiser = make_optimiser(network, recipe.optimiser)
     wrapped, optimiser = fabric.setup(network, optimiser)
-    return Trainer(fabric, recipe, plan, facts, out, wrapped, optimiser, Ema(wrapped, averaged, recipe.train.ema))
+    return Trainer(
+        fabric, recipe, plan, facts, out, wrapped, optimiser, Ema(wrapped, averaged, recipe.train.ema)
+    )
 
 
 def _fit(
@@ -250,7 +206,9 @@ def _fit(
             if saving:
                 trainer.save()
             if stopping and not last:
-                raise Interrupted(f"stopped at step {trainer.step}; --resume goes on from {trainer.out / CHECKPOINT}")
+                raise Interrupted(
+                    f"stopped at step {trainer.step}; --resume goes on from {trainer.out / CHECKPOINT}"
+                )
 
 
 def _train_step(trainer: Trainer, batch: Any) -> tuple[Tensor, Tensor]:
@@ -261,9 +219,8 @@ def _train_step(trainer: Trainer, batch: Any) -> tuple[Tensor, Tensor]:
     memory = torch.channels_last if recipe.train.channels_last else torch.contiguous_format
     stages = trainer.network(batch.image.contiguous(memory_format=memory))
     target = recipe.target
-    terms = heatmap_loss(
-        stages, batch.keypoints, batch.weight, trainer.network.stride, target.sigma_hm, target.peak_weight
-    )
+    stride = batch.image.shape[-1] / stages[-1].shape[-1]
+    terms = heatmap_loss(stages, batch.keypoints, batch.weight, stride, target.sigma_hm, target.peak_weight)
     trainer.fabric.backward(terms.sum())
     gradients = [p.grad for p in trainer.network.parameters() if p.grad is not None]
     norm = total_norm(gradients)
@@ -284,7 +241,9 @@ class _Meter:
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        self.steps, self.terms, self.norm, self.since = 0, None, None, time.perf_counter()
+        self.steps, self.since = 0, time.perf_counter()
+        self.terms: Tensor | None = None
+        self.norm: Tensor | None = None
 
     def add(self, terms: Tensor, norm: Tensor) -> None:
         self.terms = terms if self.terms is None else self.terms + terms
@@ -294,7 +253,8 @@ class _Meter:
     def row(self) -> dict[str, Any]:
         """Means since the last row; raises TrainingError naming the first non-finite quantity."""
         trainer = self.trainer
-        assert self.terms is not None and self.norm is not None
+        assert self.terms is not None
+        assert self.norm is not None
         terms = (self.terms / self.steps).tolist()
         for quantity, value in (
             *((f"the loss of stage {i + 1}", term) for i, term in enumerate(terms)),
@@ -381,26 +341,7 @@ def _stop_flag() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _same_recipe(recipe: Recipe, saved_yaml: str, path: Path) -> None:
-    """Raise WeightsError naming the first key that makes this another run than the saved one."""
-    from omegaconf import OmegaConf
-
-    now: Any = OmegaConf.create(recipe_to_yaml(recipe))
-    then: Any = OmegaConf.create(saved_yaml)
-    for section in now:
-        for key in now[section]:
-            if f"{section}.{key}" not in _FREE_ON_RESUME and now[section][key] != then[section].get(key):
-                raise WeightsError(
-                    f"{path} was written with {section}.{key}={then[section].get(key)}, "
-                    f"the recipe now says {now[section][key]}: give the same, or start another run"
-                )
-
-
 def _draw_curve(out: Path) -> None:
     from hourglass.plots import training_curve
 
     training_curve(read_rows(out / "log.jsonl"), out / "curve.png")
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)

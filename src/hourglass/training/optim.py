@@ -16,7 +16,9 @@ def make_optimiser(network: nn.Module, recipe: OptimiserRecipe) -> Optimizer:
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim <= 1]
     if recipe.name == "rmsprop":
-        return torch.optim.RMSprop([*matrices, *vectors], lr=recipe.lr, alpha=recipe.alpha, eps=1e-8, foreach=True)
+        return torch.optim.RMSprop(
+            [*matrices, *vectors], lr=recipe.lr, alpha=recipe.alpha, eps=1e-8, foreach=True
+        )
     groups = [
         {"params": matrices, "weight_decay": recipe.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
@@ -40,6 +42,7 @@ def lr_factor(step: int, total: int, recipe: ScheduleRecipe, steps_per_epoch: in
 
 
 def set_lr(optimiser: Optimizer, lr: float) -> None:
+    """Give every group of parameters this learning rate."""
     for group in optimiser.param_groups:
         group["lr"] = lr
 

@@ -1,0 +1,198 @@
+"""`hourglass predict`: joints of the people in pictures."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hourglass.inference.pose import Pose
+    from hourglass.inference.predictor import Predictor, Request
+    from hourglass.inference.sources import Box, BoxFile
+
+_CHUNK = 16
+"""Pictures in memory at once."""
+
+
+def predict(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Pictures, folders or globs.")],
+    weights: Annotated[
+        str | None, typer.Option(help="Bundled name, file, folder or hub id; by default the bundled network.")
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X,Y,W,H", help="A person's box, in every picture; may come several times."),
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="JSON file of people's boxes (COCO results or annotations).")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures that are drawn.")] = Path("out/predict"),
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write the joints here; - is standard output.")
+    ] = None,
+    coco: Annotated[Path | None, typer.Option(help="Write COCO keypoint results here.")] = None,
+    overlay: Annotated[bool, typer.Option(help="Draw the people on the pictures.")] = True,
+    heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Draw every stack's heatmaps.")] = False,
+    flip_test: Annotated[bool, typer.Option(help="Average with the mirrored picture's answer.")] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    threshold: Annotated[
+        float, typer.Option(help="Joints that score below are drawn hollow; none is dropped.")
+    ] = 0.3,
+) -> None:
+    """Find people's joints in pictures.
+
+    Without boxes each picture is taken to show one person.
+
+    A picture that fails is named, the others are done, and the exit code is 1.
+
+    Example: hourglass predict photos --json joints.json
+
+    With a box: hourglass predict team.jpg --box 40,30,200,420 --box 260,25,190,430
+    """
+    from hourglass.inference.sinks import output_folder, output_names
+    from hourglass.inference.sources import expand
+
+    if not (overlay or heatmaps or json_path or coco):
+        raise ValueError("there is nothing to write: ask for --json, --coco, --heatmaps or --overlay")
+    given = _given_boxes(box or [], boxes)
+    files = expand(paths)
+    names = output_names(files)
+    if overlay or heatmaps:
+        output_folder(out)
+
+    from hourglass.inference.predictor import Predictor
+
+    predictor = Predictor.from_pretrained(weights, device, precision, flip_test)  # type: ignore[arg-type]
+    job = _Job(predictor, given, out, overlay, heatmaps, threshold)
+    _run(job, files, names)
+    _write_results(job, json_path, coco)
+    if overlay or heatmaps:
+        typer.echo(f"{len(job.done)} of {len(files)} pictures drawn into {out}", err=True)
+    if job.failed:
+        raise typer.Exit(1)
+
+
+@dataclass
+class _Job:
+    """What one run of the command works with, and what it has so far."""
+
+    predictor: "Predictor"
+    given: "tuple[Box, ...] | BoxFile | None"
+    out: Path
+    overlay: bool
+    heatmaps: bool
+    threshold: float
+    done: "list[tuple[Path, int | str, tuple[int, int], list[Pose]]]" = field(default_factory=list)
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+
+    def prepare(self, path: Path) -> "Request":
+        """Read a picture; raises ValueError naming it."""
+        from hourglass.inference.sources import BoxFile
+
+        boxes = self.given.of(path) if isinstance(self.given, BoxFile) else self.given
+        return self.predictor.prepare(path, boxes)
+
+    def image_id(self, path: Path) -> int | str:
+        """What COCO results call a picture: what the box file does, else the number or name of the file."""
+        from hourglass.inference.pose import coco_image_id
+        from hourglass.inference.sources import BoxFile
+
+        given = self.given.image_id(path) if isinstance(self.given, BoxFile) else None
+        return coco_image_id(path.name) if given is None else given
+
+    def finish(self, path: Path, name: str, request: "Request", poses: "list[Pose]") -> None:
+        """Draw one picture's poses, and keep them without their heatmaps."""
+        from dataclasses import replace
+
+        from hourglass.inference.sinks import write_picture
+
+        if self.overlay:
+            image = request.image
+            for pose in poses:
+                image = pose.draw(image, self.threshold)
+            write_picture(self.out / f"{name}_pose.jpg", image)
+        if self.heatmaps:
+            for i, pose in enumerate(poses):
+                person = "" if len(poses) == 1 else f"_person{i + 1}"
+                write_picture(self.out / f"{name}{person}_heatmaps.png", pose.heatmap_panel(request.image))
+        light = [replace(pose, heatmaps=None, crop=None) for pose in poses]
+        height, width = request.image.shape[:2]
+        self.done.append((path, self.image_id(path), (width, height), light))
+
+
+def _given_boxes(box: Sequence[str], boxes: Path | None) -> "tuple[Box, ...] | BoxFile | None":
+    from hourglass.inference.sources import parse_box, read_boxes
+
+    if box and boxes:
+        raise ValueError("--box and --boxes both say where the people are; give one of them")
+    if boxes:
+        return read_boxes(boxes)
+    return tuple(parse_box(text) for text in box) or None
+
+
+def _run(job: _Job, files: Sequence[Path], names: Sequence[str]) -> None:
+    """Predict chunk by chunk; a picture that can't be read is named at once and remembered."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from hourglass.inference.sources import BoxFile
+
+    if isinstance(job.given, BoxFile) and not any(job.given.of(file) for file in files):
+        raise ValueError(f"the box file names none of the {len(files)} pictures, such as {files[0].name}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("pictures", total=len(files))
+        for start in range(0, len(files), _CHUNK):
+            chunk = []
+            for path, name in list(zip(files, names, strict=True))[start : start + _CHUNK]:
+                try:
+                    chunk.append((path, name, job.prepare(path)))
+                except ValueError as error:
+                    job.failed.append((path, str(error)))
+                    text = str(error) if path.name in str(error) else f"{path}: {error}"
+                    console.print(f"failed: {text}", soft_wrap=True, markup=False, highlight=False)
+                    progress.advance(task)
+            answers = job.predictor.answer([request for _, _, request in chunk], job.heatmaps)
+            for (path, name, request), poses in zip(chunk, answers, strict=True):
+                job.finish(path, name, request, poses)
+                progress.advance(task)
+
+
+def _write_results(job: _Job, json_path: Path | None, coco: Path | None) -> None:
+    import json
+
+    from hourglass.inference.pose import write_json
+
+    if coco is not None:
+        write_json(coco, [pose.to_coco(image_id) for _, image_id, _, poses in job.done for pose in poses])
+    if json_path is None:
+        return
+    content = _summary(job)
+    if str(json_path) == "-":
+        json.dump(content, sys.stdout, indent=1, allow_nan=False)
+        sys.stdout.write("\n")
+    else:
+        write_json(json_path, content)
+
+
+def _summary(job: _Job) -> dict[str, Any]:
+    """What `--json` holds."""
+    return {
+        "weights": job.predictor.facts.name,
+        "skeleton": job.predictor.skeleton.to_dict(),
+        "images": [
+            {
+                "image": str(path),
+                "width": width,
+                "height": height,
+                "people": [pose.to_dict() for pose in poses],
+            }
+            for path, _, (width, height), poses in job.done
+        ],
+        "failed": [{"image": str(path), "error": error} for path, error in job.failed],
+    }

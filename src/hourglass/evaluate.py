@@ -1,0 +1,323 @@
+"""Scoring: a network's answer for annotated people, its PCK, its file, and pictures of best and worst.
+
+Nothing here is random, and nothing of training (augmentation, targets) reaches it.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from hourglass import geometry
+from hourglass.checkpoint import WeightFacts, write_text_atomically
+from hourglass.data.images import read_image
+from hourglass.draw import contact_sheet, draw_pose
+from hourglass.inference.forward import answer_crops
+from hourglass.metrics.pck import pck, person_errors, torso_length
+from hourglass.skeleton import Skeleton
+from hourglass.structs import PersonRecord
+
+FORMAT = "hourglass-predictions-1"
+
+Image = npt.NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What was predicted for N annotated people, in pixels of their pictures.
+
+    Args:
+        person_id: (N,) int64, those of the records.
+        image_id: N names of pictures.
+        keypoints: (N, J, 2) float32, x and y.
+        scores: (N, J) float32, peak heights.
+        skeleton: names the J rows.
+        weights: name of the weights that predicted them.
+
+    Raises ValueError when shapes disagree or a person occurs twice.
+    """
+
+    person_id: npt.NDArray[np.int64]
+    image_id: tuple[str, ...]
+    keypoints: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    skeleton: Skeleton
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        people, joints = len(self.image_id), len(self.skeleton)
+        for name, array, shape in (
+            ("person_id", self.person_id, (people,)),
+            ("keypoints", self.keypoints, (people, joints, 2)),
+            ("scores", self.scores, (people, joints)),
+        ):
+            if array.shape != shape:
+                raise ValueError(f"predictions: {name} has shape {array.shape}, expected {shape}")
+        if len(np.unique(self.person_id)) != people:
+            raise ValueError("predictions: a person occurs twice")
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+
+def check_skeleton(weights: Skeleton, data: Skeleton) -> None:
+    """Raise ValueError naming both when the joints of weights and data are not the same rows."""
+    if weights.joints != data.joints:
+        raise ValueError(
+            f"the weights predict the skeleton {weights.name!r} ({len(weights)} joints), "
+            f"but the data has {data.name!r} ({len(data)} joints)"
+        )
+
+
+def predict_records(
+    network: nn.Module,
+    facts: WeightFacts,
+    records: Sequence[PersonRecord],
+    *,
+    device: str | torch.device = "cpu",
+    batch_size: int = 32,
+    flip_test: bool = True,
+    precision: torch.dtype = torch.float32,
+    workers: int = 2,
+    images: Sequence[Image] | None = None,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Run a network over every record's own crop: its centre and side, no box of ours.
+
+    Args:
+        network: already on `device`; runs in evaluation mode, its own mode is restored.
+        flip_test: average with the mirrored crop.
+        precision: of the network, float32 or bfloat16.
+        workers: threads that read and crop pictures while the network runs.
+        images: the records' decoded pictures, where the caller holds them already.
+        progress: called with (people done, people in all) after every batch.
+
+    Raises ValueError naming both skeletons when they differ, ImageError when a picture can't be read.
+    """
+    for record in records:
+        check_skeleton(facts.skeleton, record.skeleton)
+    if batch_size < 1 or workers < 1:
+        raise ValueError("batch_size and workers must be at least 1")
+    joints = len(facts.skeleton)
+    keypoints = np.empty((len(records), joints, 2), np.float32)
+    scores = np.empty((len(records), joints), np.float32)
+    was_training = network.training
+    network.eval()
+    try:
+        done = 0
+        for crops, matrices in _batches(records, images, facts.input_px, batch_size, workers):
+            batch = torch.from_numpy(crops).permute(0, 3, 1, 2).to(device)
+            answer = answer_crops(network, batch, facts, flip_test, precision)
+            rows = slice(done, done + len(crops))
+            on_crop = answer.keypoints.cpu().numpy()
+            keypoints[rows] = [geometry.apply(m, k) for m, k in zip(matrices, on_crop, strict=True)]
+            scores[rows] = answer.scores.cpu().numpy()
+            done = rows.stop
+            if progress is not None:
+                progress(done, len(records))
+    finally:
+        network.train(was_training)
+    person_id = np.array([r.person_id for r in records], np.int64)
+    image_id = tuple(r.image_id for r in records)
+    return Predictions(person_id, image_id, keypoints, scores, facts.skeleton, facts.name)
+
+
+def _batches(
+    records: Sequence[PersonRecord],
+    images: Sequence[Image] | None,
+    input_px: int,
+    batch_size: int,
+    workers: int,
+) -> Iterator[tuple[Image, list[npt.NDArray[np.float64]]]]:
+    """Crops (B, input_px, input_px, 3) and B matrices back to the pictures; threads work ahead."""
+
+    def prepare(row: int) -> tuple[Image, npt.NDArray[np.float64]]:
+        record = records[row]
+        matrix = geometry.crop_matrix(record.center, record.side_px, input_px)
+        image = read_image(record.image, record.image_id) if images is None else images[row]
+        inverse = np.asarray(np.linalg.inv(matrix), np.float64)
+        return geometry.warp(image, matrix, input_px), inverse
+
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[tuple[Image, npt.NDArray[np.float64]]]] = deque()
+    try:
+        submitted = 0
+        for start in range(0, len(records), batch_size):
+            while submitted < min(start + 3 * batch_size, len(records)):
+                waiting.append(pool.submit(prepare, submitted))
+                submitted += 1
+            ready = [waiting.popleft().result() for _ in range(min(batch_size, len(records) - start))]
+            yield np.stack([crop for crop, _ in ready]), [matrix for _, matrix in ready]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def score(
+    predictions: Predictions, records: Sequence[PersonRecord], thresholds: Sequence[float] = (0.2,)
+) -> dict[str, Any]:
+    """PCK of predictions against the records, over every labelled joint, hidden ones included.
+
+    The reference length is the torso: the first of the skeleton's shoulder-hip diagonals with both ends
+    labelled (left shoulder to right hip, else right shoulder to left hip; FLIC the other way round). A
+    person with neither is not counted. A joint within `threshold` torsos is correct.
+
+    Returns:
+        `metrics`: per threshold, `{"PCK@0.2": {"mean": ..., "pooled": ..., "<joint>": ...}}` in percent
+        with three decimals; `mean` is that of the joints, `pooled` the share over all of them; None where
+        nothing was counted. `people`: all of them; `people_with_torso`: those counted; `joints`: how
+        many of each joint were counted.
+
+    Raises ValueError when a record has no prediction or the skeletons differ. Predictions of people
+    outside `records` are left aside.
+    """
+    predicted, truth, labelled, torso = _aligned(predictions, records)
+    metrics: dict[str, dict[str, float | None]] = {}
+    names = predictions.skeleton.joints
+    for threshold in thresholds:
+        if not threshold > 0:
+            raise ValueError(f"a PCK threshold must be positive, not {threshold:g}")
+        result = pck(predicted, truth, labelled, torso, threshold)
+        by_joint = dict(zip(names, result.per_joint.tolist(), strict=True))
+        shares = {"mean": result.mean, "pooled": result.pooled, **by_joint}
+        metrics[f"PCK@{threshold:g}"] = {key: _percent(share) for key, share in shares.items()}
+    counted = labelled & (torso > 0)[:, None]
+    return {
+        "metrics": metrics,
+        "people": len(records),
+        "people_with_torso": int(counted.any(1).sum()),
+        "joints": dict(zip(names, counted.sum(0).tolist(), strict=True)),
+    }
+
+
+def _percent(share: float) -> float | None:
+    return None if np.isnan(share) else round(100 * float(share), 3)
+
+
+def _aligned(
+    predictions: Predictions, records: Sequence[PersonRecord]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Predicted and true joints (N, J, 2), labelled (N, J) and torsos (N,), in the records' order."""
+    if not records:
+        raise ValueError("there is nobody to score")
+    rows = {int(person): row for row, person in enumerate(predictions.person_id)}
+    order = []
+    for record in records:
+        check_skeleton(predictions.skeleton, record.skeleton)
+        row = rows.get(record.person_id)
+        if row is None or predictions.image_id[row] != record.image_id:
+            raise ValueError(
+                f"there is no prediction for person {record.person_id} in {record.image_id}: "
+                "the predictions are of other data or of another split"
+            )
+        order.append(row)
+    truth = np.stack([r.keypoints for r in records])
+    labelled = np.stack([r.labelled for r in records])
+    # Unlabelled rows may hold anything, NaN included.
+    truth = np.where(labelled[..., None], truth, np.float32(0))
+    return predictions.keypoints[order], truth, labelled, torso_length(predictions.skeleton, truth, labelled)
+
+
+def save_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions as JSON, atomically; the numbers read back are the same to the last bit.
+
+    `{"format", "skeleton", "weights", "people": [{"person_id", "image_id", "keypoints": [[x, y, score],
+    ...]}]}`. Raises ValueError naming the person when a number is not finite, OSError naming `path`.
+    """
+    numbers = np.concatenate([predictions.keypoints, predictions.scores[..., None]], -1)
+    finite = np.isfinite(numbers).all((1, 2))
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ValueError(
+            f"the prediction for person {predictions.person_id[row]} in {predictions.image_id[row]} "
+            "is not a finite number: the weights are broken"
+        )
+    # By way of text: the shortest decimals that give the same float32.
+    triples = numbers.astype(np.float32).astype(str).astype(np.float64).tolist()
+    people = [
+        {"person_id": int(person), "image_id": image, "keypoints": joints}
+        for person, image, joints in zip(predictions.person_id, predictions.image_id, triples, strict=True)
+    ]
+    head = {"format": FORMAT, "skeleton": predictions.skeleton.to_dict(), "weights": predictions.weights}
+    write_text_atomically(path, json.dumps({**head, "people": people}))
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Read what `save_predictions` wrote. Raises ValueError or OSError naming the file."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole JSON file: {error}") from error
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a file of predictions ({FORMAT})")
+    try:
+        skeleton = Skeleton.from_dict(raw["skeleton"])
+        people = raw["people"]
+        numbers = np.array([p["keypoints"] for p in people], np.float32).reshape(
+            len(people), len(skeleton), 3
+        )
+        return Predictions(
+            person_id=np.array([p["person_id"] for p in people], np.int64),
+            image_id=tuple(str(p["image_id"]) for p in people),
+            keypoints=np.ascontiguousarray(numbers[..., :2]),
+            scores=np.ascontiguousarray(numbers[..., 2]),
+            skeleton=skeleton,
+            weights=str(raw.get("weights", "")),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: the predictions can't be read: {error}") from error
+
+
+def extremes(
+    predictions: Predictions, records: Sequence[PersonRecord], each: int
+) -> list[tuple[str, int, float]]:
+    """Best, median and worst people by mean error of their labelled joints, in torsos.
+
+    Returns `each` (fewer where there are fewer than three times as many people) of each kind in this
+    order, as (`best` | `median` | `worst`, row of `records`, error); the worst one first among the
+    worst. People without a torso are left out; empty when there is nobody else.
+    """
+    errors = person_errors(*_aligned(predictions, records))
+    order = np.argsort(errors, kind="stable")
+    order = order[: int(np.isfinite(errors).sum())]
+    each = min(each, max(1, len(order) // 3))
+    first = (len(order) - each) // 2
+    kinds = {"best": order[:each], "median": order[max(0, first) : first + each], "worst": order[::-1][:each]}
+    return [(kind, int(row), float(errors[row])) for kind, rows in kinds.items() for row in rows]
+
+
+def extremes_sheet(
+    predictions: Predictions, records: Sequence[PersonRecord], each: int = 4, tile_px: int = 224
+) -> Image | None:
+    """A picture (H, W, 3) of `extremes`: rows of best, median and worst people.
+
+    Each person fills two tiles: the crop with the labelled joints, and the same with the predicted
+    ones. None when nobody has a torso to measure by. Raises ImageError when a picture can't be read.
+    """
+    chosen = extremes(predictions, records, each)
+    if not chosen:
+        return None
+    rows = {int(person): row for row, person in enumerate(predictions.person_id)}
+    tiles, titles = [], []
+    for kind, index, error in chosen:
+        record = records[index]
+        tiles += _truth_and_answer(record, predictions.keypoints[rows[record.person_id]], tile_px)
+        titles += [f"{kind}: {record.image_id}", f"predicted, off by {error:.2f} torsos"]
+    return contact_sheet(tiles, 2 * len(chosen) // 3, titles, cell_px=tile_px)
+
+
+def _truth_and_answer(record: PersonRecord, predicted: npt.NDArray[np.float32], tile_px: int) -> list[Image]:
+    """The person's crop (tile_px, tile_px, 3) twice: with the labelled joints, with all predicted ones."""
+    matrix = geometry.crop_matrix(record.center, record.side_px, tile_px)
+    crop = geometry.warp(read_image(record.image, record.image_id), matrix, tile_px)
+    truth = np.where(record.labelled[:, None], record.keypoints, np.float32(np.nan))
+    poses = (geometry.apply(matrix, truth), geometry.apply(matrix, predicted))
+    return [draw_pose(crop, pose, None, record.skeleton) for pose in poses]

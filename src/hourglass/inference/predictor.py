@@ -1,0 +1,309 @@
+"""Pictures in, poses out: crops, batches, flip test and refinement around one network."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from hourglass.build import load_network
+from hourglass.checkpoint import WeightFacts
+from hourglass.data.pixels import RGB, read_rgb, to_rgb
+from hourglass.geometry import apply, box_around, crop_matrix, warp
+from hourglass.inference.forward import CropAnswer, answer_crops
+from hourglass.inference.pose import Pose
+from hourglass.skeleton import Skeleton
+
+Picture = str | Path | npt.NDArray[Any]
+"""A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.pixels.to_rgb`."""
+Boxes = Sequence[Sequence[float]] | Sequence[float] | npt.NDArray[Any]
+"""One box (x, y, w, h) or several."""
+Precision = Literal["auto", "fp32", "bf16"]
+
+MAX_PASSES = 3
+SETTLED = 0.03
+"""A crop has settled when its centre and its side change by less than this share of its side."""
+WORSE = 0.8
+"""A later pass looks closer, so it is the answer unless its mean score falls below this share."""
+SEEN = 0.2
+"""Joints that score below this don't shape the next pass's box."""
+_FEWEST_SEEN = 3
+_SMALLEST_SIDE_PX = 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class Square:
+    """A square crop: centre (2,) float64 and side, in pixels of the picture."""
+
+    center: npt.NDArray[np.float64]
+    side_px: float
+
+    def settled(self, other: "Square") -> bool:
+        """Whether another square is the same, but for the tolerance."""
+        moved = float(np.abs(self.center - other.center).max()) / self.side_px
+        return max(moved, abs(other.side_px / self.side_px - 1)) < SETTLED
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One picture that is ready to be answered.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        squares: where to look for one person each.
+        refine: the squares are only a first guess, to be refined.
+        image_id: what the picture is called, or None.
+    """
+
+    image: RGB
+    squares: tuple[Square, ...]
+    refine: bool
+    image_id: str | None = None
+
+
+@dataclass(eq=False)
+class _Person:
+    """A person while being predicted: the next crop to look at, and the best answer so far."""
+
+    request: Request
+    next: Square | None
+    pose: Pose | None = None
+
+
+class Predictor:
+    """Finds people's joints in pictures, in the pictures' own pixels.
+
+    A person is looked for in a square: around a given box, the box's longer side times the margin that
+    the network was trained with. Without boxes a picture is taken to show one person: the first square
+    spans the whole picture, the next one the joints that were found, until that settles or after three
+    passes. The last pass is the answer, unless its scores are clearly worse than an earlier one's.
+
+    Args:
+        network: a heatmap network; it is moved to the device and set to evaluation.
+        facts: what the network's weights say of it.
+        device: `auto` (CUDA where there is one), `cpu`, or a CUDA device.
+        precision: of the network alone; `auto` is bf16 where the device computes in it, else fp32.
+        flip_test: average with the answer to the mirrored crop.
+        batch_size: crops that go through the network at once; by default 8 on a CPU, 64 on a GPU.
+
+    Raises ValueError for a device that isn't there or an unknown precision.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        facts: WeightFacts,
+        device: str = "auto",
+        precision: Precision = "auto",
+        flip_test: bool = True,
+        batch_size: int | None = None,
+    ) -> None:
+        self.device = _device(device)
+        self.precision = _precision(precision, self.device)
+        self.network = network.to(self.device).eval()
+        self.facts = facts
+        self.flip_test = flip_test
+        self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path | None = None,
+        device: str = "auto",
+        precision: Precision = "auto",
+        flip_test: bool = True,
+    ) -> "Predictor":
+        """Load weights by bundled name, file, folder or hub id; None is the bundled default.
+
+        Raises FileNotFoundError or WeightsError, naming the weights, when they can't be had or read.
+        """
+        network, facts = load_network(name)
+        return cls(network, facts, device, precision, flip_test)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints that are found."""
+        return self.facts.skeleton
+
+    @overload
+    def __call__(
+        self, images: Picture, boxes: Boxes | None = None, keep_heatmaps: bool = False, bgr: bool = False
+    ) -> list[Pose]: ...
+
+    @overload
+    def __call__(
+        self,
+        images: list[Any] | tuple[Any, ...],
+        boxes: Sequence[Boxes | None] | None = None,
+        keep_heatmaps: bool = False,
+        bgr: bool = False,
+    ) -> list[list[Pose]]: ...
+
+    def __call__(
+        self,
+        images: Picture | list[Any] | tuple[Any, ...],
+        boxes: Any = None,
+        keep_heatmaps: bool = False,
+        bgr: bool = False,
+    ) -> list[Pose] | list[list[Pose]]:
+        """Poses of one picture, one for each person; of a list of pictures, a list of those.
+
+        Args:
+            images: a file, an array, or a list of them.
+            boxes: people's boxes (x, y, w, h) in the picture's pixels, one or several; for a list of
+                pictures a list of the same length, None for a picture without. No boxes at all, `[]`,
+                means that nobody is there.
+            keep_heatmaps: let every pose carry its heatmaps and its crop.
+            bgr: arrays come in OpenCV's colour order.
+
+        Raises ImageError, naming it, for a picture that can't be read and ValueError for one that is
+        malformed or a box that lies outside; then nothing has been predicted.
+        """
+        if isinstance(images, str | Path | np.ndarray):
+            return self.answer([self.prepare(images, boxes, bgr)], keep_heatmaps)[0]
+        if boxes is not None and len(boxes) != len(images):
+            raise ValueError(f"{len(images)} pictures came with {len(boxes)} lists of boxes")
+        each = [None] * len(images) if boxes is None else boxes
+        requests = [self.prepare(image, b, bgr) for image, b in zip(images, each, strict=True)]
+        return self.answer(requests, keep_heatmaps)
+
+    def prepare(self, image: Picture, boxes: Boxes | None = None, bgr: bool = False) -> Request:
+        """Read and check one picture and its boxes; raises as a call does."""
+        image_id = None if isinstance(image, np.ndarray) else Path(image).name
+        rgb = to_rgb(image, bgr) if isinstance(image, np.ndarray) else read_rgb(image)
+        height, width = rgb.shape[:2]
+        if boxes is None:
+            whole = Square(np.array([(width - 1) / 2, (height - 1) / 2]), float(max(height, width)))
+            return Request(rgb, (whole,), True, image_id)
+        where = "" if image_id is None else f"{image_id}: "
+        rows = _box_rows(boxes, where)
+        for row in rows:
+            _check_overlap(row, width, height, where)
+        return Request(rgb, tuple(self._square(row) for row in rows), False, image_id)
+
+    def answer(self, requests: Iterable[Request], keep_heatmaps: bool = False) -> list[list[Pose]]:
+        """Poses of prepared pictures, in their order; crops of all of them share batches."""
+        everyone = [[_Person(request, square) for square in request.squares] for request in requests]
+        waiting = [person for people in everyone for person in people]
+        for i in range(MAX_PASSES):
+            for start in range(0, len(waiting), self.batch_size):
+                self._look(waiting[start : start + self.batch_size], keep_heatmaps)
+            waiting = [p for p in waiting if p.next is not None]
+            if not waiting or i == MAX_PASSES - 1:
+                break
+        return [[p.pose for p in people if p.pose is not None] for people in everyone]
+
+    def _look(self, people: Sequence[_Person], keep_heatmaps: bool) -> None:
+        """One pass over a batch: keep the better answer, and set the next square or None."""
+        squares = [p.next for p in people if p.next is not None]
+        size = self.facts.input_px
+        matrices = [crop_matrix(s.center, s.side_px, size) for s in squares]
+        crops = [warp(p.request.image, m, size) for p, m in zip(people, matrices, strict=True)]
+        answer = self.answer_crops(np.stack(crops))
+        keypoints, scores = answer.keypoints.cpu().numpy(), answer.scores.cpu().numpy()
+        for i, (person, square) in enumerate(zip(people, squares, strict=True)):
+            pose = Pose(
+                keypoints=apply(_inverse(matrices[i]), keypoints[i]).astype(np.float32),
+                scores=scores[i],
+                skeleton=self.skeleton,
+                box=_box_of(square),
+                image_id=person.request.image_id,
+            )
+            person.next = self._next_square(pose, square) if person.request.refine else None
+            if person.pose is not None and pose.score < WORSE * person.pose.score:
+                continue
+            if keep_heatmaps:
+                stages = tuple(stage[i].cpu().numpy() for stage in answer.stages)
+                pose = replace(pose, heatmaps=stages, crop=crops[i])
+            person.pose = pose
+
+    def answer_crops(self, crops: npt.NDArray[np.uint8]) -> CropAnswer:
+        """The network's answer to crops (B, S, S, 3) uint8 RGB, in crop pixels, with this one's settings."""
+        batch = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device)
+        return answer_crops(self.network, batch, self.facts, self.flip_test, self.precision)
+
+    def _square(self, box: npt.NDArray[np.float64]) -> Square:
+        x, y, width, height = box
+        # A box counts pixels from their edges, the frame from their centres.
+        center = np.array([x + width / 2 - 0.5, y + height / 2 - 0.5])
+        side = max(float(max(width, height)) * self.facts.box_margin, _SMALLEST_SIDE_PX)
+        return Square(center, side)
+
+    def _next_square(self, pose: Pose, square: Square) -> Square | None:
+        """Around the joints that were seen, or None when that is where the network just looked."""
+        seen = pose.keypoints[pose.scores >= SEEN]
+        if len(seen) < min(_FEWEST_SEEN, len(self.skeleton)):
+            return None
+        center, side = box_around(seen)
+        found = Square(np.asarray(center, np.float64), max(side * self.facts.box_margin, _SMALLEST_SIDE_PX))
+        return None if square.settled(found) else found
+
+
+def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.linalg.inv(matrix), np.float64)
+
+
+def _box_of(square: Square) -> npt.NDArray[np.float32]:
+    corner = square.center - square.side_px / 2 + 0.5
+    return np.array([*corner, square.side_px, square.side_px], np.float32)
+
+
+def _box_rows(boxes: Boxes, where: str) -> npt.NDArray[np.float64]:
+    try:
+        rows = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}boxes must be rows of four numbers, x, y, w, h: {error}") from error
+    if rows.size == 0:
+        return np.empty((0, 4))
+    rows = rows[None] if rows.ndim == 1 else rows
+    if rows.ndim != 2 or rows.shape[1] != 4:
+        raise ValueError(f"{where}boxes must have the shape (N, 4), not {np.shape(boxes)}")
+    for row in rows:
+        if not np.isfinite(row).all() or not (row[2:] > 0).all():
+            raise ValueError(f"{where}the box {_text(row)} is not finite with a positive width and height")
+    return rows
+
+
+def _check_overlap(box: npt.NDArray[np.float64], width: int, height: int, where: str) -> None:
+    x, y, w, h = box
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        raise ValueError(f"{where}the box {_text(box)} lies outside the picture of {width} x {height} px")
+
+
+def _text(box: npt.NDArray[np.float64]) -> str:
+    return ",".join(f"{v:g}" for v in box)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"the device {name!r} is not auto, cpu or cuda") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"the device {name!r} is not auto, cpu or cuda")
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+        raise ValueError(f"there is no CUDA device {name!r} here; use --device cpu or auto")
+    return device
+
+
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    if name not in get_args(Precision):
+        raise ValueError(f"the precision {name!r} is not one of {', '.join(get_args(Precision))}")
+    if name == "auto":
+        return torch.bfloat16 if _computes_bf16(device) else torch.float32
+    return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether bf16 is faster there than fp32, and not emulated."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Private in torch, and the only way to ask; where it is gone the answer is no.
+    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(ask()) if ask is not None else False

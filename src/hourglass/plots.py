@@ -1,0 +1,117 @@
+"""Figures of training runs. matplotlib is imported inside, and without its global state."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Rows = Sequence[Mapping[str, Any]]
+
+FORMATS = ("png", "pdf", "svg")
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
+
+
+def training_curve(log_rows: Rows, path: Path, title: str = "") -> None:
+    """Draw a run's log: loss on a logarithmic axis, PCK of the validation people, learning rate.
+
+    Args:
+        log_rows: rows of the run's log. `{"kind": "train", "step", "loss", "stage_1", ..., "lr"}` and
+            `{"kind": "val", "step", "PCK@0.2", "loss"}`; every key but `kind` and `step` may be
+            missing, and rows of another kind are left aside.
+        path: a .png, .pdf or .svg file; another ending gets PNG.
+
+    Raises ValueError when there is no training row at all, OSError when `path` can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    train = [row for row in log_rows if row.get("kind") == "train"]
+    val = [row for row in log_rows if row.get("kind") == "val"]
+    if not train:
+        raise ValueError("the log has no training step to draw")
+    kind = path.suffix.lower().lstrip(".")
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplot_mosaic([["loss", "score"], ["loss", "rate"]], height_ratios=[3, 1])
+    last_step = max(float(row["step"]) for row in [*train, *val]) or 1.0
+    _loss_panel(panels["loss"], train, val)
+    _score_panel(panels["score"], val)
+    _rate_panel(panels["rate"], train)
+    for panel in panels.values():
+        panel.set_xlim(0, last_step)
+        _tidy(panel)
+    if title:
+        figure.suptitle(title, fontsize=10, fontweight="bold")
+    figure.savefig(path, format=kind if kind in FORMATS else "png", dpi=160)
+
+
+def _tidy(axes: "Axes") -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e6e6e6")
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", labelsize=8)
+
+
+def _series(rows: Rows, key: str) -> tuple[list[float], list[float]]:
+    """Steps and values of the rows that have the key."""
+    found = [(float(row["step"]), float(row[key])) for row in rows if row.get(key) is not None]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def _loss_panel(axes: "Axes", train: Rows, val: Rows) -> None:
+    stages = sorted({key for row in train for key in row if key.startswith("stage_")}, key=_number)
+    if len(stages) > 1:
+        for i, stage in enumerate(stages):
+            shade = 0.25 + 0.35 * i / (len(stages) - 1)
+            label = stage.replace("_", " ")
+            axes.plot(*_series(train, stage), color=_BLUE, alpha=shade, linewidth=0.8, label=label)
+    label = "training, all stages" if len(stages) > 1 else "training"
+    axes.plot(*_series(train, "loss"), color=_BLUE, linewidth=1.4, label=label)
+    steps, losses = _series(val, "loss")
+    if steps:
+        axes.plot(steps, losses, color=_ORANGE, linewidth=1.4, marker="o", markersize=3, label="validation")
+    if any(loss > 0 for loss in _series(train, "loss")[1] + losses):
+        axes.set_yscale("log")
+    axes.set_title("Loss", loc="left", fontsize=10)
+    axes.set_xlabel("step")
+    axes.set_ylabel("mean over cells")
+    axes.legend(loc="upper right", fontsize=8, frameon=False)
+
+
+def _score_panel(axes: "Axes", val: Rows) -> None:
+    scores = sorted({key for row in val for key in row if key.startswith("PCK")}, reverse=True)
+    for score, colour in zip(scores, (_ORANGE, _GREEN, _BLUE, _GREY), strict=False):
+        steps, values = _series(val, score)
+        axes.plot(steps, values, color=colour, linewidth=1.4, marker="o", markersize=3, label=score)
+        if values:
+            best = max(range(len(values)), key=values.__getitem__)
+            axes.annotate(
+                f"{values[best]:.1f}",
+                (steps[best], values[best]),
+                textcoords="offset points",
+                xytext=(0, 6),
+                ha="right",
+                color=colour,
+                fontweight="bold",
+            )
+    axes.set_title("Correct joints of the validation people", loc="left", fontsize=10)
+    axes.set_ylabel("%")
+    axes.set_ylim(0, 105)
+    axes.tick_params(labelbottom=False)
+    if scores:
+        axes.legend(loc="lower right", fontsize=8, frameon=False)
+
+
+def _rate_panel(axes: "Axes", train: Rows) -> None:
+    axes.plot(*_series(train, "lr"), color=_GREY, linewidth=1.4)
+    axes.set_title("Learning rate", loc="left", fontsize=10)
+    axes.set_xlabel("step")
+    axes.set_ylim(bottom=0)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3), useMathText=True)
+
+
+def _number(stage: str) -> int:
+    tail = stage.rpartition("_")[2]
+    return int(tail) if tail.isdigit() else 0

@@ -1,0 +1,42 @@
+import subprocess
+import sys
+
+import pytest
+
+import hourglass
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = """
+import sys, time
+start = time.perf_counter()
+import hourglass
+took = time.perf_counter() - start
+heavy = {"torch", "numpy", "cv2", "PIL", "matplotlib", "scipy"} & set(sys.modules)
+print(took < 0.1, sorted(heavy))
+"""
+    assert run(code) == "True []"
+
+
+def test_the_commands_load_no_torch_until_they_run() -> None:
+    code = """
+import sys
+import hourglass.cli.predict, hourglass.cli.demo
+print({"torch", "cv2", "matplotlib"} & set(sys.modules))
+"""
+    assert run(code) == "set()"
+
+
+def test_everything_promised_is_there() -> None:
+    for name in hourglass.__all__:
+        assert getattr(hourglass, name) is not None
+    assert hourglass.LSP14.name == "lsp14"
+    assert set(hourglass.__all__) <= set(dir(hourglass))
+    assert hourglass.__version__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        hourglass.nothing  # noqa: B018

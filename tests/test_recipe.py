@@ -1,0 +1,269 @@
+import ast
+import inspect
+import itertools
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from hourglass import recipe as module
+from hourglass.recipe import (
+    AugmentRecipe,
+    DataRecipe,
+    Duration,
+    NetworkRecipe,
+    OptimiserRecipe,
+    Recipe,
+    RecipeError,
+    ScheduleRecipe,
+    bundled_recipes,
+    find_recipe,
+    load_recipe,
+    recipe_to_yaml,
+)
+
+BUNDLED = bundled_recipes()
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> Recipe:
+    path = tmp_path / "r.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_recipe(path, overrides)
+
+
+# Bundled recipes
+
+
+def test_there_are_bundled_recipes() -> None:
+    assert "lspet_hg2_small" in BUNDLED
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_bundled_recipe_loads_and_makes_a_network(name: str) -> None:
+    from hourglass.build import build_network
+    from hourglass.models.stacked_hourglass import check_input_size
+
+    recipe = load_recipe(find_recipe(name))
+    narrow = replace(recipe.network, features=8)
+    build_network(narrow, 14, recipe.data.mean, recipe.data.std)
+    check_input_size(recipe.data.input_px, recipe.data.input_px, recipe.network.depth)
+    assert recipe.train.length.in_steps(100, recipe.train.batch_size) > 0
+    assert all(isinstance(drop, Duration) for drop in recipe.schedule.drops)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_bundled_recipe_opens_with_its_command(name: str) -> None:
+    head = BUNDLED[name].read_text(encoding="utf-8").split("\nnetwork:")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert f"hourglass train {name}" in head
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_recipe_written_out_reads_back_the_same(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(BUNDLED[name])
+    assert load(tmp_path, recipe_to_yaml(recipe)) == recipe
+
+
+def test_the_defaults_are_a_recipe(tmp_path: Path) -> None:
+    assert load(tmp_path, "") == Recipe()
+    assert load(tmp_path, recipe_to_yaml(Recipe())) == Recipe()
+
+
+def test_every_written_recipe_names_every_option(tmp_path: Path) -> None:
+    written = recipe_to_yaml(Recipe())
+    for section in fields(Recipe):
+        for option in fields(type(getattr(Recipe(), section.name))):
+            assert f"  {option.name}:" in written
+
+
+# Finding
+
+
+def test_a_recipe_is_found_by_name_and_by_path(tmp_path: Path) -> None:
+    assert find_recipe("lspet_hg2_small") == BUNDLED["lspet_hg2_small"]
+    (tmp_path / "mine.yaml").write_text("")
+    assert find_recipe(str(tmp_path / "mine.yaml")) == tmp_path / "mine.yaml"
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match=r"no recipe 'lspet_hg3'.*lspet_hg2_small"):
+        find_recipe("lspet_hg3")
+
+
+# Values
+
+
+def test_values_come_from_the_file_then_from_overrides(tmp_path: Path) -> None:
+    text = "network: {stacks: 4}\ndata: {mean: [0, 0.5, 1]}\ntrain: {length: {steps: 30}, batch_size: 6}"
+    recipe = load(tmp_path, text, "network.stacks=8", "optimiser.lr=1e-3", "data.root=a=b")
+    assert recipe.network == NetworkRecipe(stacks=8)
+    assert recipe.data.mean == (0.0, 0.5, 1.0)
+    assert recipe.train.batch_size == 6
+    assert recipe.train.length == Duration(steps=30)
+    assert recipe.optimiser.lr == 1e-3
+    assert recipe.data.root == "a=b"
+
+
+def test_the_drops_of_a_schedule_are_durations(tmp_path: Path) -> None:
+    text = "schedule: {name: step, drops: [{epochs: 3}, {steps: 40}]}"
+    recipe = load(tmp_path, text)
+    assert recipe.schedule.drops == (Duration(epochs=3), Duration(steps=40))
+    assert load(tmp_path, recipe_to_yaml(recipe)) == recipe
+    assert load(tmp_path, text, "schedule.drops=[{steps: 7}]").schedule.drops == (Duration(steps=7),)
+
+
+def test_an_override_replaces_a_duration_in_another_unit(tmp_path: Path) -> None:
+    text = "train: {length: {epochs: 10}}"
+    assert load(tmp_path, text, "train.length.steps=5").train.length == Duration(steps=5)
+    assert load(tmp_path, text, "train.validate_every.steps=5").train.validate_every == Duration(steps=5)
+
+
+@pytest.mark.parametrize(
+    ("duration", "steps"),
+    [
+        (Duration(steps=7), 7),
+        (Duration(epochs=2.5), 250),
+        (Duration(examples=80), 10),
+        (Duration(), 0),
+        (Duration(steps=0), 0),
+    ],
+)
+def test_a_duration_in_steps(duration: Duration, steps: int) -> None:
+    assert duration.in_steps(steps_per_epoch=100, batch_size=8) == steps
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("network: {stcks: 2}", r"network\.stcks"),
+        ("netwrk: {stacks: 2}", "netwrk"),
+        ("network: {stacks: two}", r"network\.stacks.*'two'"),
+        ("network: {stacks: 2.5}", r"network\.stacks.*2\.5"),
+        ("network: {stacks: 0}", r"network\.stacks.*at least 1"),
+        ("network: {build: resnet}", r"network\.build: 'resnet' is not one of eccv, workshop"),
+        ("network: {build: workshop, blocks: 2}", r"network\.blocks"),
+        ("network: 3", "network"),
+        ("network:", "network"),
+        ("network: [1]", "network"),
+        ("[1, 2]", "mapping"),
+        ("data: {name: imagenet}", r"data\.name: 'imagenet' is not one of lspet"),
+        ("data: {workers: 0}", r"data\.workers"),
+        ("data: {std: [0, 1, 1]}", r"data\.std"),
+        ("data: {people: -1}", r"data\.people"),
+        ("augment: {scale_law: cauchy}", r"augment\.scale_law: 'cauchy'"),
+        ("augment: {flip_probability: 1.5}", r"augment\.flip_probability"),
+        ("augment: {scale: 1.2, scale_law: uniform}", r"augment\.scale"),
+        ("augment: {gain: 2}", r"augment\.gain"),
+        ("augment: {erase: -0.1}", r"augment\.erase"),
+        ("target: {sigma_hm: 0}", r"target\.sigma_hm"),
+        ("target: {decoding: magic}", r"target\.decoding"),
+        ("target: {peak_weight: -1}", r"target\.peak_weight"),
+        ("optimiser: {name: sgd}", r"optimiser\.name"),
+        ("optimiser: {lr: 0}", r"optimiser\.lr"),
+        ("optimiser: {weight_decay: 0.1}", r"optimiser\.weight_decay.*adamw"),
+        ("schedule: {name: cosine, drops: [{epochs: 3}]}", r"schedule\.drops"),
+        ("schedule: {factor: 2}", r"schedule\.factor"),
+        ("train: {batch_size: 0}", r"train\.batch_size"),
+        ("train: {batch_size: null}", r"train\.batch_size"),
+        ("train: {precision: fp8}", r"train\.precision"),
+        ("train: {ema: 1}", r"train\.ema"),
+        ("train: {channels_last: maybe}", r"train\.channels_last"),
+        ("train: {length: {epoch: 3}}", r"train\.length\.epoch"),
+        ("train: {length: {epochs: 0}}", r"train\.length"),
+        ("train: {length: {epochs: -1}}", "epochs"),
+        ("train: {length: {epochs: 1, steps: 4}}", "steps and epochs.*only one unit"),
+        ("schedule: {warmup: {examples: 1, steps: 4}}", "steps and examples.*only one unit"),
+        ("schedule: {drops: [{epochs: 3, steps: 4}]}", "steps and epochs.*only one unit"),
+        ("data: {mean: 0.5}", r"data\.mean"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(RecipeError, match=named) as caught:
+        load(tmp_path, text)
+    assert "\n" not in str(caught.value)
+    assert "r.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("train.lr", "'train.lr' is not of the form"),
+        ("train.lr=3", r"train\.lr"),
+        ("networks.stacks=3", "networks"),
+        ("network.stacks=three", r"network\.stacks"),
+        ("data=3", "data"),
+        ("data.root=[", r"data\.root"),
+    ],
+)
+def test_a_wrong_override_is_refused_by_name(tmp_path: Path, override: str, named: str) -> None:
+    with pytest.raises(RecipeError, match=named) as caught:
+        load(tmp_path, "", override)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a: b: c",
+        b"\tx: 1",
+        b"\xff\xfe\x00",
+        b"network: !!python/object/apply:os.getcwd []",
+        b"network: {stacks: 2}\nnetwork: {stacks: 3}",
+    ],
+)
+def test_a_file_that_is_no_yaml_recipe_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "odd.yaml").write_bytes(content)
+    with pytest.raises(RecipeError, match=r"odd\.yaml is not a readable YAML recipe") as caught:
+        load_recipe(tmp_path / "odd.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_and_a_folder_are_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "gone.yaml", tmp_path):
+        with pytest.raises(RecipeError, match=str(path)):
+            load_recipe(path)
+
+
+@pytest.mark.parametrize("section", [DataRecipe, AugmentRecipe, OptimiserRecipe, ScheduleRecipe])
+def test_recipes_cannot_be_changed_afterwards(section: type) -> None:
+    with pytest.raises(AttributeError):
+        section().name = "x"
+
+
+# Documentation
+
+
+def undocumented(section: type) -> set[str]:
+    """Options whose name doesn't say all and that no string below explains."""
+    (body,) = (n.body for n in ast.parse(inspect.getsource(section)).body if isinstance(n, ast.ClassDef))
+    explained = set()
+    for line, below in itertools.pairwise(body):
+        if (
+            isinstance(line, ast.AnnAssign)
+            and isinstance(below, ast.Expr)
+            and isinstance(line.target, ast.Name)
+        ):
+            explained.add(line.target.id)
+    return {f.name for f in fields(section)} - explained
+
+
+# Their name and their section's other lines say it.
+PLAIN = {
+    "DataRecipe": {"train_split", "val_split", "std"},
+    "AugmentRecipe": {"rotate_law", "rotate_probability", "flip_probability"},
+    "OptimiserRecipe": {"name"},
+    "ScheduleRecipe": {"drops", "factor"},
+    "TrainRecipe": {"length", "channels_last", "validate_every", "checkpoint_every", "seed"},
+}
+
+
+@pytest.mark.parametrize(
+    "section",
+    [c for c in vars(module).values() if isinstance(c, type) and is_dataclass(c) and c is not Recipe],
+    ids=lambda c: c.__name__,
+)
+def test_every_option_is_explained(section: type) -> None:
+    assert undocumented(section) <= PLAIN.get(section.__name__, set())
