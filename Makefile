@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch $@
 
-demo: setup ## Train, score and draw on synthetic people, into out/demo
+demo: setup ## Run the bundled network on a photo and on rendered people, into out/demo
 	$(BIN)/hourglass demo --out out/demo
 
 test: setup ## Run the tests (all but the slow ones)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from hourglass import draw
-from hourglass.data.pixels import RGB, read_rgb
+from hourglass.data.images import read_image
+from hourglass.data.pixels import RGB
 from hourglass.data.synthetic import Scene, render
 from hourglass.geometry import box_around
 from hourglass.inference.pose import Pose, write_json
@@ -36,7 +37,7 @@ def run_demo(
     written.
     """
     predictor = Predictor.from_pretrained(weights, device)
-    photo = read_rgb(photo_path())
+    photo = read_image(photo_path())
     scenes = [render(seed + i, predictor.skeleton, RENDERED_PX, RENDERED_PX) for i in range(people)]
     portrait = replace(predictor(photo, PHOTO_BOX, keep_heatmaps=True)[0], image_id=PHOTO)
     found = predictor([s.image for s in scenes], [_box(s) for s in scenes], keep_heatmaps=True)

@@ -113,7 +113,7 @@ def write_pack(
                 resumed += len(chunk)
             else:
                 rows = []
-                for done, row in enumerate(pool.map(lambda person: _row(*person, job), chunk), start + 1):
+                for done, row in enumerate(pool.map(lambda person: _row(person, job), chunk), start + 1):
                     if isinstance(row, Failure):
                         failed.append(row)
                     else:
@@ -171,7 +171,8 @@ def _check(people: PeopleBySplit, out: Path, crop_px: int, quality: int, margin:
         raise ValueError(f"a pack has one skeleton; these people have {names}")
 
 
-def _row(split: str, record: PersonRecord, job: _Job) -> dict[str, Any] | Failure:
+def _row(person: tuple[str, PersonRecord], job: _Job) -> dict[str, Any] | Failure:
+    split, record = person
     name = str(record.image) if isinstance(record.image, Path) else record.image_id
     try:
         image = read_image(record.image, name)

@@ -1,16 +1,9 @@
-"""Arrays and files of any common kind to RGB: grey, alpha, 16 bits, floats, BGR, EXIF rotation."""
+"""Arrays of any common kind to RGB: grey, alpha, 16 bits, floats, BGR. Files are `hourglass.data.images`."""
 
-import io
-import struct
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
-
-from hourglass.data.images import ImageError
 
 RGB = npt.NDArray[np.uint8]
 
@@ -46,41 +39,6 @@ def to_rgb(array: npt.NDArray[Any], bgr: bool = False) -> RGB:
         share = alpha.astype(np.float32) / 255
         colour = np.rint(colour * share + _PAPER * (1 - share)).astype(np.uint8)
     return np.ascontiguousarray(colour)
-
-
-def read_rgb(source: str | Path | bytes, name: str | None = None) -> RGB:
-    """A picture file, or its encoded bytes, upright as its EXIF rotation asks, as (H, W, 3) uint8 RGB.
-
-    Raises ImageError, naming the picture, when it is missing, cut off, no picture, or larger than
-    Pillow's limit against decompression bombs (179 million pixels).
-    """
-    label = name or ("the picture" if isinstance(source, bytes) else str(source))
-    try:
-        with warnings.catch_warnings():
-            # Large photos are welcome; twice that limit is an error all the same.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                return _rgb_of(ImageOps.exif_transpose(image))
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{label}: not a picture in a format that can be read") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{label}: too many pixels: {error}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError) as error:
-        # Pillow's decoders report damage in all of these ways.
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError(f"{label}: {reason}") from error
-
-
-def _rgb_of(image: Image.Image) -> RGB:
-    if image.mode.startswith("I"):
-        # 16 bits of grey; plain conversion would clip instead of scale.
-        return to_rgb(np.clip(np.asarray(image), 0, 65535).astype(np.uint16))
-    if image.mode == "F":
-        levels = np.nan_to_num(np.asarray(image))
-        return to_rgb(np.clip(levels / (1 if levels.max() <= 1 else 255), 0, 1))
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        return to_rgb(np.asarray(image.convert("RGBA")))
-    return np.asarray(image.convert("RGB"))
 
 
 def _to_uint8(array: npt.NDArray[Any]) -> RGB:

@@ -39,7 +39,7 @@ def answer_crops(
     package's pixel-centre convention that needs no shift. `precision` is the network's alone
     (float32 or bfloat16); decoding is float32.
     """
-    permutation = torch.as_tensor(facts.skeleton.flip_permutation, device=crops.device)
+    permutation = torch.tensor(facts.skeleton.flip_permutation, device=crops.device)
     count = len(crops)
     x = torch.cat([crops, crops.flip(-1)]) if flip_test else crops
     x = x.contiguous(memory_format=torch.channels_last)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from hourglass import draw
 from hourglass.checkpoint import write_text_atomically
-from hourglass.data.pixels import RGB, read_rgb, to_rgb
+from hourglass.data.images import read_image
+from hourglass.data.pixels import RGB, to_rgb
 from hourglass.geometry import crop_matrix, warp
 from hourglass.skeleton import SKELETONS, Skeleton
 
@@ -71,7 +72,7 @@ class Pose:
 
         A joint that scores below `threshold` is drawn hollow.
         """
-        rgb = to_rgb(image) if isinstance(image, np.ndarray) else read_rgb(image)
+        rgb = to_rgb(image) if isinstance(image, np.ndarray) else read_image(Path(image))
         return draw.draw_pose(rgb, self.keypoints, self.scores, self.skeleton, threshold)
 
     def heatmap_panel(self, image: str | Path | npt.NDArray[Any] | None = None) -> RGB:
@@ -86,7 +87,7 @@ class Pose:
             raise ValueError("this pose carries no heatmaps; predict with keep_heatmaps=True")
         if image is None:
             return draw.heatmap_panel(self.crop, self.heatmaps, self.skeleton)
-        rgb = to_rgb(image) if isinstance(image, np.ndarray) else read_rgb(image)
+        rgb = to_rgb(image) if isinstance(image, np.ndarray) else read_image(Path(image))
         center, side = _part_inside(self.box, rgb.shape[1], rgb.shape[0])
         view = crop_matrix(center, side, _PANEL_PX)
         corner, width = self.box[:2], float(self.box[2])

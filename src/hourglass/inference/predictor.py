@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hourglass.build import load_network
+from hourglass.build import channels_last, load_network
 from hourglass.checkpoint import WeightFacts
-from hourglass.data.pixels import RGB, read_rgb, to_rgb
+from hourglass.data.images import read_image
+from hourglass.data.pixels import RGB, to_rgb
 from hourglass.geometry import apply, box_around, crop_matrix, warp
 from hourglass.inference.forward import CropAnswer, answer_crops
 from hourglass.inference.pose import Pose
@@ -104,7 +105,7 @@ class Predictor:
     ) -> None:
         self.device = _device(device)
         self.precision = _precision(precision, self.device)
-        self.network = network.to(self.device).eval()
+        self.network = channels_last(network).to(self.device).eval()
         self.facts = facts
         self.flip_test = flip_test
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
@@ -174,7 +175,7 @@ class Predictor:
     def prepare(self, image: Picture, boxes: Boxes | None = None, bgr: bool = False) -> Request:
         """Read and check one picture and its boxes; raises as a call does."""
         image_id = None if isinstance(image, np.ndarray) else Path(image).name
-        rgb = to_rgb(image, bgr) if isinstance(image, np.ndarray) else read_rgb(image)
+        rgb = to_rgb(image, bgr) if isinstance(image, np.ndarray) else read_image(Path(image))
         height, width = rgb.shape[:2]
         if boxes is None:
             whole = Square(np.array([(width - 1) / 2, (height - 1) / 2]), float(max(height, width)))
