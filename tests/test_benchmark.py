@@ -1,4 +1,4 @@
-"""What the benchmark compares must do the same work, and its arithmetic must be right; speed is not asserted."""
+"""What the benchmark compares must do the same work, and its arithmetic be right; speed is not asserted."""
 
 import json
 

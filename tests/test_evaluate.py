@@ -128,7 +128,7 @@ def test_what_a_perfect_network_sees_comes_back_in_picture_pixels(
     assert found.weights == "colours"
     result = score(found, records)
     assert result["metrics"]["PCK@0.2"]["mean"] == 100
-    assert result["people"] == result["people_with_torso"] == 5
+    assert result["people"] == result["people_counted"] == 5
 
 
 def test_neither_batches_nor_threads_nor_given_pictures_make_a_difference(
@@ -238,7 +238,7 @@ def test_a_score_counted_by_hand() -> None:
         "nose": 100.0,
     }
     assert result["metrics"]["PCK@0.25"]["mean"] == 100.0
-    assert (result["people"], result["people_with_torso"]) == (3, 2)
+    assert (result["people"], result["people_counted"]) == (3, 2)
     assert result["joints"] == {"left_shoulder": 2, "right_hip": 2, "nose": 1}
     json.dumps(result, allow_nan=False)
 
@@ -246,7 +246,7 @@ def test_a_score_counted_by_hand() -> None:
 def test_without_any_torso_there_is_no_score() -> None:
     result = score(ANSWERS, TRUTH[2:])
     assert set(result["metrics"]["PCK@0.2"].values()) == {None}
-    assert (result["people"], result["people_with_torso"]) == (1, 0)
+    assert (result["people"], result["people_counted"]) == (1, 0)
 
 
 def test_a_score_must_be_complete() -> None:

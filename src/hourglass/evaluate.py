@@ -4,9 +4,7 @@ Nothing here is random, and nothing of training (augmentation, targets) reaches 
 """
 
 import json
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,10 @@ from torch import nn
 from hourglass import geometry
 from hourglass.checkpoint import WeightFacts, write_text_atomically
 from hourglass.data.images import read_image
+from hourglass.data.loader import ahead
 from hourglass.draw import contact_sheet, draw_pose
 from hourglass.inference.forward import answer_crops
-from hourglass.metrics.pck import pck, person_errors, torso_length
+from hourglass.metrics.pck import box_length, pck, person_errors, torso_length
 from hourglass.skeleton import Skeleton
 from hourglass.structs import PersonRecord
 
@@ -140,25 +139,17 @@ def _batches(
 ) -> Iterator[tuple[Image, list[npt.NDArray[np.float64]]]]:
     """Crops (B, input_px, input_px, 3) and B matrices back to the pictures; threads work ahead."""
 
-    def prepare(row: int) -> tuple[Image, npt.NDArray[np.float64]]:
-        record = records[row]
-        matrix = geometry.crop_matrix(record.center, record.side_px, input_px)
-        image = read_image(record.image, record.image_id) if images is None else images[row]
-        inverse = np.asarray(np.linalg.inv(matrix), np.float64)
-        return geometry.warp(image, matrix, input_px), inverse
+    def prepare(start: int) -> tuple[Image, list[npt.NDArray[np.float64]]]:
+        crops, inverses = [], []
+        for row in range(start, min(start + batch_size, len(records))):
+            record = records[row]
+            matrix = geometry.crop_matrix(record.center, record.side_px, input_px)
+            image = read_image(record.image, record.image_id) if images is None else images[row]
+            crops.append(geometry.warp(image, matrix, input_px))
+            inverses.append(np.asarray(np.linalg.inv(matrix), np.float64))
+        return np.stack(crops), inverses
 
-    pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future[tuple[Image, npt.NDArray[np.float64]]]] = deque()
-    try:
-        submitted = 0
-        for start in range(0, len(records), batch_size):
-            while submitted < min(start + 3 * batch_size, len(records)):
-                waiting.append(pool.submit(prepare, submitted))
-                submitted += 1
-            ready = [waiting.popleft().result() for _ in range(min(batch_size, len(records) - start))]
-            yield np.stack([crop for crop, _ in ready]), [matrix for _, matrix in ready]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    yield from ahead(prepare, range(0, len(records), batch_size), workers)
 
 
 def score(
@@ -168,34 +159,41 @@ def score(
 
     The reference length is the torso: the first of the skeleton's shoulder-hip diagonals with both ends
     labelled (left shoulder to right hip, else right shoulder to left hip; FLIC the other way round). A
-    person with neither is not counted. A joint within `threshold` torsos is correct.
+    person with neither is not counted. A skeleton without diagonals is measured by the longer side of the
+    box around the labelled joints. A joint within `threshold` reference lengths is correct.
 
     Returns:
         `metrics`: per threshold, `{"PCK@0.2": {"mean": ..., "pooled": ..., "<joint>": ...}}` in percent
         with three decimals; `mean` is that of the joints, `pooled` the share over all of them; None where
-        nothing was counted. `people`: all of them; `people_with_torso`: those counted; `joints`: how
-        many of each joint were counted.
+        nothing was counted. `reference`: `torso` or `box`. `people`: all of them; `people_counted`:
+        those with a reference length; `joints`: how many of each joint were counted.
 
     Raises ValueError when a record has no prediction or the skeletons differ. Predictions of people
     outside `records` are left aside.
     """
-    predicted, truth, labelled, torso = _aligned(predictions, records)
+    predicted, truth, labelled, reference = _aligned(predictions, records)
     metrics: dict[str, dict[str, float | None]] = {}
     names = predictions.skeleton.joints
     for threshold in thresholds:
         if not threshold > 0:
             raise ValueError(f"a PCK threshold must be positive, not {threshold:g}")
-        result = pck(predicted, truth, labelled, torso, threshold)
+        result = pck(predicted, truth, labelled, reference, threshold)
         by_joint = dict(zip(names, result.per_joint.tolist(), strict=True))
         shares = {"mean": result.mean, "pooled": result.pooled, **by_joint}
         metrics[f"PCK@{threshold:g}"] = {key: _percent(share) for key, share in shares.items()}
-    counted = labelled & (torso > 0)[:, None]
+    counted = labelled & (reference > 0)[:, None]
     return {
         "metrics": metrics,
+        "reference": reference_name(predictions.skeleton),
         "people": len(records),
-        "people_with_torso": int(counted.any(1).sum()),
+        "people_counted": int(counted.any(1).sum()),
         "joints": dict(zip(names, counted.sum(0).tolist(), strict=True)),
     }
+
+
+def reference_name(skeleton: Skeleton) -> str:
+    """What PCK measures by: the `torso`, or the `box` around the joints where a skeleton has none."""
+    return "torso" if skeleton.torso else "box"
 
 
 def _percent(share: float) -> float | None:
@@ -205,7 +203,7 @@ def _percent(share: float) -> float | None:
 def _aligned(
     predictions: Predictions, records: Sequence[PersonRecord]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Predicted and true joints (N, J, 2), labelled (N, J) and torsos (N,), in the records' order."""
+    """Predicted and true joints (N, J, 2), labelled (N, J), reference lengths (N,), in the records' order."""
     if not records:
         raise ValueError("there is nobody to score")
     rows = {int(person): row for row, person in enumerate(predictions.person_id)}
@@ -223,7 +221,10 @@ def _aligned(
     labelled = np.stack([r.labelled for r in records])
     # Unlabelled rows may hold anything, NaN included.
     truth = np.where(labelled[..., None], truth, np.float32(0))
-    return predictions.keypoints[order], truth, labelled, torso_length(predictions.skeleton, truth, labelled)
+    by_torso = reference_name(predictions.skeleton) == "torso"
+    skeleton = predictions.skeleton
+    reference = torso_length(skeleton, truth, labelled) if by_torso else box_length(truth, labelled)
+    return predictions.keypoints[order], truth, labelled, reference
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
@@ -279,11 +280,11 @@ def load_predictions(path: Path) -> Predictions:
 def extremes(
     predictions: Predictions, records: Sequence[PersonRecord], each: int
 ) -> list[tuple[str, int, float]]:
-    """Best, median and worst people by mean error of their labelled joints, in torsos.
+    """Best, median and worst people by mean error of their labelled joints, in reference lengths.
 
     Returns `each` (fewer where there are fewer than three times as many people) of each kind in this
     order, as (`best` | `median` | `worst`, row of `records`, error); the worst one first among the
-    worst. People without a torso are left out; empty when there is nobody else.
+    worst. People without a reference length are left out; empty when there is nobody else.
     """
     errors = person_errors(*_aligned(predictions, records))
     order = np.argsort(errors, kind="stable")
@@ -300,7 +301,7 @@ def extremes_sheet(
     """A picture (H, W, 3) of `extremes`: rows of best, median and worst people.
 
     Each person fills two tiles: the crop with the labelled joints, and the same with the predicted
-    ones. None when nobody has a torso to measure by. Raises ImageError when a picture can't be read.
+    ones. None when nobody has a length to measure by. Raises ImageError when a picture can't be read.
     """
     chosen = extremes(predictions, records, each)
     if not chosen:
@@ -310,7 +311,8 @@ def extremes_sheet(
     for kind, index, error in chosen:
         record = records[index]
         tiles += _truth_and_answer(record, predictions.keypoints[rows[record.person_id]], tile_px)
-        titles += [f"{kind}: {record.image_id}", f"predicted, off by {error:.2f} torsos"]
+        unit = {"torso": "torsos", "box": "boxes"}[reference_name(record.skeleton)]
+        titles += [f"{kind}: {record.image_id}", f"predicted, off by {error:.2f} {unit}"]
     return contact_sheet(tiles, 2 * len(chosen) // 3, titles, cell_px=tile_px)
 
 

@@ -68,7 +68,9 @@ def _duration(key: str, value: Any) -> Duration:
     if isinstance(value, Duration):
         return value
     units = {f.name for f in fields(Duration)}
-    _check(isinstance(value, dict) and value.keys() <= units, key, f"{value!r} is not one of {{steps: N}}, ...")
+    _check(
+        isinstance(value, dict) and value.keys() <= units, key, f"{value!r} is not one of {{steps: N}}, ..."
+    )
     return Duration(**value)
 
 

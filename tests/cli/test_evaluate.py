@@ -83,7 +83,7 @@ def test_json_on_standard_output_is_alone_there_and_complete(
     assert set(told["metrics"]) == {"PCK@0.2", "PCK@0.5"}
     assert set(told["metrics"]["PCK@0.2"]) == {"mean", "pooled", *LSP14.joints}
     assert 0 <= told["metrics"]["PCK@0.2"]["mean"] <= told["metrics"]["PCK@0.5"]["mean"] <= 100
-    assert told["people"] == told["people_with_torso"] == 5
+    assert told["people"] == told["people_counted"] == 5
     assert told["joints"] == dict.fromkeys(LSP14.joints, 5)
     expected = {
         "weights": "tiny_lsp14",
@@ -126,7 +126,7 @@ def test_scoring_the_predictions_again_needs_no_weights_and_gives_the_same(
     file = first["predictions"]
     before = Path(file).read_bytes()
     again = report("--predictions", file, "--root", lspet, "--out", tmp_path / "again")
-    for key in ("metrics", "people", "people_with_torso", "joints", "weights", "skeleton", "data", "split"):
+    for key in ("metrics", "people", "people_counted", "joints", "weights", "skeleton", "data", "split"):
         assert again[key] == first[key]
     assert Path(file).read_bytes() == before
     sheets = [Path(told["extremes"]).read_bytes() for told in (first, again)]

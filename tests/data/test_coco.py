@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def content() -> dict[str, Any]:
     }
 
 
-def dog(identifier: int, image: int, keypoints: list[float], **more: Any) -> dict[str, Any]:
+def dog(identifier: int, image: int, keypoints: Sequence[float], **more: Any) -> dict[str, Any]:
     return {"id": identifier, "image_id": image, "category_id": 7, "keypoints": keypoints, **more}
 
 

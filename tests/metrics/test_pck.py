@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hourglass.metrics.pck import pck, person_errors, torso_length
+from hourglass.metrics.pck import box_length, pck, person_errors, torso_length
 from hourglass.skeleton import FLIC11, LSP14, Skeleton
 
 DATA = os.environ.get("HOURGLASS_DATA", "")
@@ -189,3 +189,11 @@ def test_the_original_authors_predictions_get_the_published_pckh(
     assert int(result.counts.sum()) == 38430
     assert 100 * result.mean == pytest.approx(mean, abs=6e-4)
     assert 100 * result.pooled == pytest.approx(pooled, abs=6e-4)
+
+
+def test_box_length_by_hand() -> None:
+    keypoints = np.array(
+        [[[0, 0], [30, 10], [500, 500]], [[5, 5], [7, 9], [1, 1]], [[1, 2], [3, 4], [5, 6]]], float
+    )
+    labelled = np.array([[True, True, False], [True, True, True], [False, False, False]])
+    np.testing.assert_array_equal(box_length(keypoints, labelled), [30, 8, np.nan])

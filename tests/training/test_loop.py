@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hourglass import losses
 from hourglass.checkpoint import WeightsError, load_checkpoint, load_weights
@@ -224,3 +226,38 @@ def test_log_rows_survive_a_cut_last_line(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps({"kind": "train", "step": 5}) + "\n" + '{"kind": "tr')
     assert read_rows(path) == [{"kind": "train", "step": 5}]
+
+
+def test_own_keypoints_without_a_torso(tmp_path: Path) -> None:
+    """A COCO file of something that has no shoulders trains, is scored by its box, and predicts."""
+    names = ["nose", "left_ear", "right_ear", "tail"]
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 3)):
+        images, annotations = [], []
+        for i in range(count):
+            file = f"{split}{i}.png"
+            Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(
+                tmp_path / "photos" / file
+            )
+            images.append({"id": i, "file_name": file, "width": 50, "height": 40})
+            points = [[10, 10, 2], [8, 6, 2], [12, 6, 1], [30, 30, 2]]
+            annotations.append(
+                {
+                    "id": i,
+                    "image_id": i,
+                    "category_id": 7,
+                    "keypoints": [value for point in points for value in point],
+                    "bbox": [5, 4, 30, 30],
+                }
+            )
+        category = {"id": 7, "name": "cat", "keypoints": names, "skeleton": [[1, 4], [1, 2], [1, 3]]}
+        content = {"images": images, "annotations": annotations, "categories": [category]}
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    data = [f"data.root={tmp_path / 'photos'}", f"data.annotations={tmp_path}/{{split}}.json"]
+    train(tiny("data.name=coco", *data, "data.people=0", "train.length.steps=10"), tmp_path / "run", "cats")
+    _, facts = load_weights(tmp_path / "run" / BEST)
+    assert facts.skeleton.joints == tuple(names)
+    assert facts.skeleton.flip_pairs == (("left_ear", "right_ear"),)
+    assert 0 <= facts.metrics["PCK@0.2"] <= 100
+    assert (tmp_path / "run" / "curve.png").exists()

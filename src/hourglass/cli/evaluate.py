@@ -232,8 +232,10 @@ def _print_table(report: dict[str, Any]) -> None:
 
 def _remarks(report: dict[str, Any]) -> Iterator[str]:
     """What stands under the table."""
-    without = report["people"] - report["people_with_torso"]
-    yield f"{report['people']} people" + (f", {without} not counted for want of a torso" if without else "")
+    without = report["people"] - report["people_counted"]
+    yield f"{report['people']} people" + (
+        f", {without} not counted for want of a {report['reference']}" if without else ""
+    )
     if "device" in report:
         yield (
             f"flip test {'on' if report['flip_test'] else 'off'}, input {report['input_px']} px, "

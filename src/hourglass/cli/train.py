@@ -12,7 +12,9 @@ def train(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Such as train.batch_size=8."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/RECIPE unless given.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; runs/RECIPE unless given.", show_default=False)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[str, typer.Option(help="How many, or auto; torchrun decides by itself.")] = "auto",

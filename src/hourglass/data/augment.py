@@ -39,7 +39,8 @@ def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 def sample(rng: np.random.Generator, spec: AugmentRecipe) -> Augmentation:
     """Draw one view. Every quantity is drawn whether it is used or not, so switching one off in a
-    recipe leaves the others' draws as they were."""
+    recipe leaves the others' draws as they were.
+    """
     scale_normal, rotate_normal = rng.standard_normal(2)
     u = rng.random(16)
 

@@ -60,6 +60,16 @@ def torso_length(skeleton: Skeleton, keypoints: FloatArray, labelled: BoolArray)
     return length
 
 
+def box_length(keypoints: FloatArray, labelled: BoolArray) -> npt.NDArray[np.float64]:
+    """(N,) pixels: the longer side of each person's upright box around the labelled joints, else NaN.
+
+    For skeletons without a torso, of animals or hands say (ours). Arguments as for `torso_length`.
+    """
+    masked = np.ma.array(keypoints, mask=np.broadcast_to(~labelled[..., None], np.shape(keypoints)))
+    sides = (masked.max(1) - masked.min(1)).max(-1)
+    return np.asarray(np.ma.filled(sides.astype(np.float64), np.nan), np.float64)
+
+
 def pck(
     predicted: FloatArray,
     truth: FloatArray,

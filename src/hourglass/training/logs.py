@@ -33,6 +33,10 @@ def read_rows(path: Path, up_to_step: int | None = None) -> list[dict[str, Any]]
     return rows
 
 
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
 class RunLog:
     """Writes rows to `log.jsonl` and TensorBoard, and shows progress on standard error.
 
@@ -55,7 +59,7 @@ class RunLog:
         self._file.flush()
         for row in reversed(kept):
             if "PCK@0.2" in row:
-                self._shown["PCK"] = f"{row['PCK@0.2']:.1f}"
+                self._shown["PCK"] = _percent(row["PCK@0.2"])
                 break
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step)
         self._console = Console(stderr=True)
@@ -102,7 +106,7 @@ class RunLog:
         if row["kind"] == "train":
             self._shown.update(loss=f"{row['loss']:.5f}", rate=f"{row['images_per_s']:.0f}")
         else:
-            self._shown.update(PCK=f"{row['PCK@0.2']:.1f}")
+            self._shown.update(PCK=_percent(row["PCK@0.2"]))
         self._bar.update(self._task, **self._shown)
         if self._bar.disable:
             left = row.get("eta_s")

@@ -311,8 +311,9 @@ def _validate(
                 "seconds": time.perf_counter() - began,
             }
         )
-        if value > trainer.best:
-            trainer.best = value
+        # Where nobody could be scored the latest weights are the best that are known.
+        if value is None or value > trainer.best:
+            trainer.best = trainer.best if value is None else value
             measured = {METRIC: value, "on": f"{trainer.recipe.data.name} {trainer.recipe.data.val_split}"}
             save_weights(
                 trainer.out / BEST, trainer.ema.network.state_dict(), replace(trainer.facts, metrics=measured)
