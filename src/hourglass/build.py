@@ -56,6 +56,8 @@ def load_network(name: str | Path | None = None) -> tuple[nn.Module, WeightFacts
 def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
     """The annotated people of one split. Raises ValueError or OSError, naming the file, on bad data."""
     root = Path(data.root)
+    if not data.root and data.name != "synthetic":
+        raise RecipeError(f"data.root (--root) is missing: say where the {data.name} data lies")
     if data.name == "lspet":
         from hourglass.data.lspet import load_records as lspet
 
@@ -64,8 +66,9 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
         from hourglass.data.coco import load_records as coco
 
         if not data.annotations:
-            raise RecipeError("data.annotations: the coco data needs a JSON file of annotations")
-        records = coco(Path(data.annotations.replace("{split}", split)), root)
+            raise RecipeError("data.annotations (--annotations) is missing: coco data needs a JSON file")
+        annotations = Path(data.annotations.replace("{split}", split))
+        records = coco(annotations, root, data.category or None)
     elif data.name == "pack":
         from hourglass.data.pack import load_records as pack
 

@@ -112,6 +112,8 @@ class DataRecipe:
     """dataset folder (`lspet`: holds joints.mat and images/), COCO file's image folder, or pack file"""
     annotations: str = ""
     """`coco`: the training JSON file; `{split}` in it is replaced by the split"""
+    category: str = ""
+    """`coco`: which category, where several have keypoints"""
     train_split: str = "train"
     val_split: str = "val"
     skeleton: str = "lsp14"

@@ -87,8 +87,8 @@ def test_the_command_packs_coco(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--data", "mpi"], "--data 'mpi' is not one of lspet, coco"),
-        ([], "--root is missing"),
-        (["--data", "coco", "--root", "x"], "--annotations is missing"),
+        ([], "(--root) is missing"),
+        (["--data", "coco", "--root", "x"], "(--annotations) is missing"),
         (["--root", "nowhere"], "there is no folder nowhere"),
         (["--root", "x", "--split", "val", "--split", "val"], "names one split twice"),
         (["--root", "x", "--split", "middle"], "no split 'middle'"),
@@ -108,4 +108,14 @@ def test_the_command_explains_wrong_requests(arguments: list[str], message: str,
 
 def test_help_has_an_example() -> None:
     answer = CliRunner().invoke(app, ["pack", "--help"], env={"COLUMNS": "200"})
-    assert "Example: hourglass data pack --data lspet --root data/lspet lspet.parquet" in answer.stdout
+    assert "Example, without any data: hourglass data pack --data synthetic --people 64" in answer.stdout
+
+
+def test_rendered_people_can_be_packed_without_any_data(tmp_path: Path) -> None:
+    out = tmp_path / "rendered.parquet"
+    arguments = ["pack", "--data", "synthetic", "--people", "3", "--size", "64", str(out)]
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 0, answer.output
+    train, val = load_records(out, "train"), load_records(out, "val")
+    assert (len(train), len(val)) == (3, 3)
+    assert not {r.image_id for r in train} & {r.image_id for r in val}

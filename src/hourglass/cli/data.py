@@ -12,9 +12,8 @@ import typer
 
 if TYPE_CHECKING:
     from hourglass.data.packing import PackReport
-    from hourglass.structs import PersonRecord
 
-KINDS = ("lspet", "coco")
+KINDS = ("lspet", "coco", "synthetic")
 
 app = typer.Typer(help="Prepare data.", no_args_is_help=True)
 
@@ -27,14 +26,13 @@ def data() -> None:
 @app.command()
 def pack(
     out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")],
-    data: Annotated[str, typer.Option(help="Kind of data: lspet or coco.")] = "lspet",
+    data: Annotated[str, typer.Option(help="Kind of data: lspet, coco or synthetic.")] = "lspet",
     root: Annotated[str, typer.Option(help="LSPET's folder, or the folder of the COCO file's photos.")] = "",
     annotations: Annotated[
         str, typer.Option(help="coco: the JSON file; {split} in it is replaced by the split.")
     ] = "",
-    category: Annotated[
-        str | None, typer.Option(help="coco: which category, where several have keypoints.")
-    ] = None,
+    category: Annotated[str, typer.Option(help="coco: which category, where several have keypoints.")] = "",
+    count: Annotated[int, typer.Option("--people", help="synthetic: how many to render for a split.")] = 64,
     split: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,16 +50,23 @@ def pack(
     Train from it with data.name=pack data.root=OUT.parquet. A run that was killed goes on where it was
     when the same command is given again. A photo that can't be read is named and left out.
 
-    Example: hourglass data pack --data lspet --root data/lspet lspet.parquet
+    Example, without any data: hourglass data pack --data synthetic --people 64 rendered.parquet
+
+    On real photos: hourglass data pack --data lspet --root data/lspet lspet.parquet
 
     Own data: hourglass data pack --data coco --annotations people.json --root photos people.parquet
     """
     if json not in ("", "-") and Path(json).is_dir():
         raise ValueError(f"--json {json} is a folder, not a file")
     names = _splits(data, annotations, split)
-    people = {name: _read(data, root, annotations, category, name) for name in names}
 
+    from hourglass.build import load_records
     from hourglass.data.packing import write_pack
+    from hourglass.recipe import DataRecipe
+
+    rendered = count if data == "synthetic" else 0
+    recipe = DataRecipe(data, root, annotations, category, people=rendered)
+    people = {name: load_records(recipe, name) for name in names}
 
     with _progress() as progress:
         report = write_pack(
@@ -84,20 +89,6 @@ def _splits(data: str, annotations: str, given: list[str] | None) -> list[str]:
             "several splits of coco data need {split} in --annotations, or all would be the same"
         )
     return names
-
-
-def _read(data: str, root: str, annotations: str, category: str | None, split: str) -> "list[PersonRecord]":
-    if not root:
-        raise ValueError("--root is missing: the folder of the data")
-    if data == "lspet":
-        from hourglass.data.lspet import load_records as lspet
-
-        return lspet(Path(root), split)
-    if not annotations:
-        raise ValueError("--annotations is missing: coco data needs a JSON file")
-    from hourglass.data.coco import load_records as coco
-
-    return coco(Path(annotations.replace("{split}", split)), Path(root), category)
 
 
 @contextmanager

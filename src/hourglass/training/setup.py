@@ -79,11 +79,12 @@ def check_same_recipe(recipe: Recipe, saved_yaml: str, path: Path) -> None:
     from omegaconf import OmegaConf
 
     now: Any = OmegaConf.create(recipe_to_yaml(recipe))
-    then: Any = OmegaConf.create(saved_yaml)
+    # A key that the checkpoint's version did not know yet had what is now its default.
+    then: Any = OmegaConf.merge(OmegaConf.create(recipe_to_yaml(Recipe())), OmegaConf.create(saved_yaml))
     for section in now:
         for key in now[section]:
-            if f"{section}.{key}" not in _FREE_ON_RESUME and now[section][key] != then[section].get(key):
+            if f"{section}.{key}" not in _FREE_ON_RESUME and now[section][key] != then[section][key]:
                 raise WeightsError(
-                    f"{path} was written with {section}.{key}={then[section].get(key)}, "
+                    f"{path} was written with {section}.{key}={then[section][key]}, "
                     f"the recipe now says {now[section][key]}: give the same, or start another run"
                 )
