@@ -22,6 +22,7 @@ from hourglass.checkpoint import WeightFacts
 from hourglass.data.dataset import TrainingCrops
 from hourglass.data.loader import training_batches
 from hourglass.data.synthetic import load_records
+from hourglass.inference.device import choose_device, choose_precision
 from hourglass.inference.forward import answer_crops
 from hourglass.losses import heatmap_loss
 from hourglass.recipe import AugmentRecipe, NetworkRecipe, OptimiserRecipe
@@ -118,7 +119,7 @@ def benchmark_training(
     network: NetworkRecipe, input_px: int, batch_size: int, rounds: int, seconds: float = 2.0
 ) -> dict[str, Any]:
     """One optimiser step, targets and loss included: ours against fp32 NCHW with numpy targets."""
-    device = _device()
+    device = choose_device()
     joints = len(MPII16)
     plain_net = build_network(network, joints).to(device)
     our_net = channels_last(build_network(network, joints)).to(device)
@@ -173,7 +174,7 @@ def benchmark_predicting(
     network: NetworkRecipe, input_px: int, batch_size: int, rounds: int, seconds: float = 2.0
 ) -> dict[str, Any]:
     """Pictures to joints, without flip test: ours against fp32 NCHW, cropped and decoded one by one."""
-    device = _device()
+    device = choose_device()
     joints = len(MPII16)
     net = build_network(network, joints).to(device).eval()
     fast_net = channels_last(build_network(network, joints)).to(device).eval()
@@ -181,7 +182,7 @@ def benchmark_predicting(
     pictures = np.random.default_rng(0).integers(0, 256, (batch_size, 480, 360, 3), dtype=np.uint8)
     matrix = geometry.crop_matrix(np.array([180.0, 240.0]), 400.0, input_px)
     inverse = np.linalg.inv(matrix)
-    bf16 = torch.bfloat16 if bf16_pays(device) else torch.float32
+    bf16 = choose_precision("auto", device)
 
     @torch.inference_mode()
     def plain() -> None:
@@ -214,11 +215,6 @@ def benchmark_predicting(
         "share_of_matmul": flops * result["images_per_s"] / rate,
         **machine(),
     }
-
-
-def bf16_pays(device: torch.device) -> bool:
-    """Whether bf16 matrices are faster than fp32 ones here; measured, because few CPUs have them."""
-    return matmul_flops(device, torch.bfloat16, 512) > matmul_flops(device, torch.float32, 512)
 
 
 def loader_images_per_s(input_px: int, batch_size: int, workers: int = 2, seconds: float = 3.0) -> float:
@@ -257,10 +253,6 @@ def numpy_targets(keypoints_input: "np.ndarray[Any, Any]", input_px: int) -> "np
                     top - y + 3 : bottom - y + 3, left - x + 3 : right - x + 3
                 ]
     return maps
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _words(network: NetworkRecipe) -> str:

@@ -13,7 +13,8 @@ from hourglass.build import build_network
 from hourglass.checkpoint import WeightFacts, WeightsError, save_weights
 from hourglass.data.images import ImageError
 from hourglass.inference import predictor as module
-from hourglass.inference.predictor import Precision, Predictor
+from hourglass.inference.device import Precision
+from hourglass.inference.predictor import Predictor
 from hourglass.recipe import NetworkRecipe
 from hourglass.skeleton import Skeleton
 

@@ -11,7 +11,7 @@ from hourglass.training.loop import BEST, train
 
 @pytest.mark.slow
 def test_rendered_people_are_learnt_in_a_minute(tmp_path: Path) -> None:
-    """Half of the recipe reaches 43 on unseen rendered people; guessing the mean pose stays below 15."""
+    """Half of the recipe reached 43 on unseen rendered people when it was written."""
     recipe = load_recipe(bundled_recipes()["synthetic_tiny"], ["train.length.steps=200"])
     train(recipe, tmp_path / "run", "tiny")
     _, facts = load_weights(tmp_path / "run" / BEST)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    import torch
-
     from hourglass.evaluate import Predictions, Progress
     from hourglass.structs import PersonRecord
 
@@ -121,13 +119,14 @@ def _run_network(
     """Predictions of the weights, the people they are of, and the facts for the report."""
     import torch
 
-    from hourglass.build import load_network
+    from hourglass.build import channels_last, load_network
     from hourglass.evaluate import predict_records
+    from hourglass.inference.device import choose_device
 
-    where = _device(device)
+    where = choose_device(device)
     network, facts = load_network(weights)
     records = _records(*source, facts.skeleton.name)
-    network = network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = channels_last(network).to(where)
     began = time.perf_counter()
     with _progress() as progress:
         answer = predict_records(
@@ -152,20 +151,6 @@ def _run_network(
         "people_per_s": round(len(records) / seconds, 2),
     }
     return answer, records, told
-
-
-def _device(name: str) -> "torch.device":
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"--device {name!r} is not a device: give auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from hourglass.checkpoint import WeightFacts
 from hourglass.data.images import read_image
 from hourglass.data.pixels import RGB, to_rgb
 from hourglass.geometry import apply, box_around, crop_matrix, warp
+from hourglass.inference.device import Precision, choose_device, choose_precision
 from hourglass.inference.forward import CropAnswer, answer_crops
 from hourglass.inference.pose import Pose
 from hourglass.skeleton import Skeleton
@@ -23,7 +24,6 @@ Picture = str | Path | npt.NDArray[Any]
 """A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.pixels.to_rgb`."""
 Boxes = Sequence[Sequence[float]] | Sequence[float] | npt.NDArray[Any]
 """One box (x, y, w, h) or several."""
-Precision = Literal["auto", "fp32", "bf16"]
 
 MAX_PASSES = 3
 SETTLED = 0.03
@@ -103,8 +103,8 @@ class Predictor:
         flip_test: bool = True,
         batch_size: int | None = None,
     ) -> None:
-        self.device = _device(device)
-        self.precision = _precision(precision, self.device)
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
         self.network = channels_last(network).to(self.device).eval()
         self.facts = facts
         self.flip_test = flip_test
@@ -277,34 +277,3 @@ def _check_overlap(box: npt.NDArray[np.float64], width: int, height: int, where:
 
 def _text(box: npt.NDArray[np.float64]) -> str:
     return ",".join(f"{v:g}" for v in box)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"the device {name!r} is not auto, cpu or cuda") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"the device {name!r} is not auto, cpu or cuda")
-    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
-        raise ValueError(f"there is no CUDA device {name!r} here; use --device cpu or auto")
-    return device
-
-
-def _precision(name: str, device: torch.device) -> torch.dtype:
-    if name not in get_args(Precision):
-        raise ValueError(f"the precision {name!r} is not one of {', '.join(get_args(Precision))}")
-    if name == "auto":
-        return torch.bfloat16 if _computes_bf16(device) else torch.float32
-    return torch.bfloat16 if name == "bf16" else torch.float32
-
-
-def _computes_bf16(device: torch.device) -> bool:
-    """Whether bf16 is faster there than fp32, and not emulated."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Private in torch, and the only way to ask; where it is gone the answer is no.
-    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(ask()) if ask is not None else False
