@@ -12,7 +12,7 @@ from scipy.io import savemat
 from hourglass.build import build_network, facts_of, load_network, load_records, network_from_facts
 from hourglass.checkpoint import WeightFacts, WeightsError, save_weights
 from hourglass.models.stacked_hourglass import StackedHourglass, WorkshopStackedHourglass
-from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError, TargetRecipe
+from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError, TargetRecipe, load_recipe
 from hourglass.skeleton import COCO17, LSP14, MPII16
 
 TINY = WeightFacts(
@@ -101,13 +101,20 @@ def test_an_unknown_name_and_a_foreign_file_are_named(tmp_path: Path) -> None:
         load_network(tmp_path / "foreign.safetensors")
 
 
-def test_facts_say_what_the_recipe_says() -> None:
+def test_facts_say_what_the_recipe_says(tmp_path: Path) -> None:
     recipe = Recipe(
         network=NetworkRecipe(stacks=4),
-        data=DataRecipe(name="coco", train_split="train2017", input_px=192, mean=(0.1, 0.2, 0.3)),
+        data=DataRecipe(
+            name="coco",
+            root="/home/me/photos",
+            annotations="/home/me/people.json",
+            train_split="train2017",
+            input_px=192,
+            mean=(0.1, 0.2, 0.3),
+        ),
         target=TargetRecipe(sigma_hm=1.75, decoding="quarter"),
     )
-    facts = facts_of(recipe, COCO17, "mine", "yaml")
+    facts = facts_of(recipe, COCO17, "mine")
     assert facts.name == "mine"
     assert facts.network == recipe.network
     assert facts.skeleton == COCO17
@@ -116,7 +123,11 @@ def test_facts_say_what_the_recipe_says() -> None:
     assert facts.std == recipe.data.std
     assert (facts.sigma_hm, facts.decoding) == (1.75, "quarter")
     assert facts.data == "coco train2017"
-    assert facts.recipe == "yaml"
+    path = tmp_path / "recipe.yaml"
+    path.write_text(facts.recipe)
+    kept = load_recipe(path)
+    assert (kept.network, kept.target, kept.data.input_px) == (recipe.network, recipe.target, 192)
+    assert (kept.data.root, kept.data.annotations) == ("", "people.json")  # no folder of the user's
 
 
 # Data

@@ -1,5 +1,6 @@
 """The only place where a recipe's words become objects."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -7,7 +8,7 @@ from torch import nn
 from hourglass.checkpoint import WeightFacts, WeightsError, load_weights
 from hourglass.models.stacked_hourglass import StackedHourglass, WorkshopStackedHourglass
 from hourglass.models.weights import resolve
-from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError
+from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError, recipe_to_yaml
 from hourglass.skeleton import SKELETONS, Skeleton
 from hourglass.structs import PersonRecord
 
@@ -86,8 +87,10 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
     return records
 
 
-def facts_of(recipe: Recipe, skeleton: Skeleton, name: str, recipe_yaml: str) -> WeightFacts:
-    """The facts of weights that this recipe trains."""
+def facts_of(recipe: Recipe, skeleton: Skeleton, name: str) -> WeightFacts:
+    """The facts of weights that this recipe trains; folders of the user's machine stay out of them."""
+    annotations = Path(recipe.data.annotations).name
+    portable = replace(recipe, data=replace(recipe.data, root="", annotations=annotations))
     return WeightFacts(
         name=name,
         network=recipe.network,
@@ -98,5 +101,5 @@ def facts_of(recipe: Recipe, skeleton: Skeleton, name: str, recipe_yaml: str) ->
         sigma_hm=recipe.target.sigma_hm,
         decoding=recipe.target.decoding,  # type: ignore[arg-type]  # checked by TargetRecipe
         data=f"{recipe.data.name} {recipe.data.train_split}",
-        recipe=recipe_yaml,
+        recipe=recipe_to_yaml(portable),
     )

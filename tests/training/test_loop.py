@@ -70,6 +70,7 @@ def test_a_run_leaves_everything_behind(whole_run: Path) -> None:
     _, facts = load_weights(whole_run / BEST)
     assert facts.input_px == 32
     assert facts.skeleton.name == "lsp14"
+    assert str(whole_run) not in facts.to_json()
     assert facts.metrics["PCK@0.2"] == max(r["PCK@0.2"] for r in rows if r["kind"] == "val")
     assert load_recipe(whole_run / "recipe.yaml") == tiny()
 
@@ -261,3 +262,17 @@ def test_own_keypoints_without_a_torso(tmp_path: Path) -> None:
     assert facts.skeleton.flip_pairs == (("left_ear", "right_ear"),)
     assert 0 <= facts.metrics["PCK@0.2"] <= 100
     assert (tmp_path / "run" / "curve.png").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_run(tmp_path: Path) -> None:
+    """Two processes of torchrun on a CPU: one log, one checkpoint, every step counted once."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "hourglass", "train", "synthetic_tiny", *TINY, f"--out={out}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(out / CHECKPOINT)["step"] == 20
+    assert [r["step"] for r in read_rows(out / "log.jsonl") if r["kind"] == "train"] == [5, 10, 15, 20]
+    _, facts = load_weights(out / BEST)
+    assert 0 <= facts.metrics["PCK@0.2"] <= 100

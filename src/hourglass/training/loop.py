@@ -146,7 +146,7 @@ def _set_up(
     fabric: Fabric, recipe: Recipe, plan: RunPlan, records: Sequence[PersonRecord], out: Path, name: str
 ) -> Trainer:
     skeleton = records[0].skeleton
-    facts = facts_of(recipe, skeleton, name, recipe_to_yaml(recipe))
+    facts = facts_of(recipe, skeleton, name)
     network = build_network(recipe.network, len(skeleton), recipe.data.mean, recipe.data.std)
     if recipe.train.init:
         start, start_facts = load_network(recipe.train.init)

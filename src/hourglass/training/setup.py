@@ -1,5 +1,6 @@
 """Before the first step: processes, durations in steps, and whether a folder's run may go on."""
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ def launch(recipe: Recipe, accelerator: str, devices: str) -> Fabric:
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // int(local) if local else 1
     if count == "auto" and accelerator in ("auto", "cpu") and not torch.cuda.is_available():
         count = 1
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         fabric = Fabric(accelerator=accelerator, devices=count, num_nodes=nodes, precision=precision)  # type: ignore[arg-type]
     except (ValueError, RuntimeError, TypeError) as error:
