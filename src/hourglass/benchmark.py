@@ -27,6 +27,7 @@ from hourglass.inference.forward import answer_crops
 from hourglass.losses import heatmap_loss
 from hourglass.recipe import AugmentRecipe, NetworkRecipe, OptimiserRecipe
 from hourglass.skeleton import MPII16
+from hourglass.training.memory import keep_freed_memory
 from hourglass.training.optim import make_optimiser, set_lr, total_norm
 
 SIGMA_HM = 1.0
@@ -77,15 +78,19 @@ def compare(
     plain: Callable[[], object], ours: Callable[[], object], images: int, rounds: int, seconds: float
 ) -> Comparison:
     """Alternate both paths; each round repeats a path for about `seconds` after one unmeasured call."""
-    repeats = []
-    for path in (plain, ours):
-        path()
-        repeats.append(max(1, round(seconds / _timed(path, 1))))
-    slow, fast = [], []
-    for _ in range(rounds):
-        slow.append(_timed(plain, repeats[0]) / images)
-        fast.append(_timed(ours, repeats[1]) / images)
-    return Comparison(tuple(slow), tuple(fast))
+    times: tuple[list[float], list[float]] = ([], [])
+    repeats = [1, 1]
+    for number in range(rounds + 1):
+        for side, path in enumerate((plain, ours)):
+            # What ours frees stays with the process, as in training; the plain path has the system's way.
+            keep_freed_memory(path is ours)
+            if number == 0:
+                path()
+                repeats[side] = max(1, round(seconds / _timed(path, 1)))
+            else:
+                times[side].append(_timed(path, repeats[side]) / images)
+    keep_freed_memory(False)
+    return Comparison(tuple(times[0]), tuple(times[1]))
 
 
 def _timed(path: Callable[[], object], repeats: int) -> float:

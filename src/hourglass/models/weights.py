@@ -3,7 +3,7 @@
 from importlib import resources
 from pathlib import Path
 
-DEFAULT = "hg2_small"
+DEFAULT = "hg2_small_192"
 HUB_FILE = "model.safetensors"
 FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".tar", ".onnx")
 

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from hourglass.checkpoint import WeightsError
 from hourglass.recipe import Duration, Recipe, RecipeError, recipe_to_yaml
+from hourglass.training.memory import keep_freed_memory
 
 # A run may go on with these changed: they move the work, not its result.
 _FREE_ON_RESUME = ("data.root", "data.workers", "data.cache_gb", "train.log_every")
@@ -68,6 +69,8 @@ def launch(recipe: Recipe, accelerator: str, devices: str) -> Fabric:
             f"--accelerator {accelerator} --devices {devices} can't be used here: {reason}"
         ) from error
     fabric.launch()
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     fabric.seed_everything(recipe.train.seed, verbose=False)
     if recipe.train.batch_size % fabric.world_size:
         raise RecipeError(
