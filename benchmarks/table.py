@@ -13,7 +13,7 @@ from hourglass.recipe import NetworkRecipe
 
 HG1, HG2 = NetworkRecipe(stacks=1), NetworkRecipe(stacks=2)
 SMALL = NetworkRecipe(stacks=2, features=128)
-TRAINING = ((HG1, 256, 8), (HG2, 256, 8), (SMALL, 128, 16), (SMALL, 192, 16))
+TRAINING = ((HG1, 256, 8), (HG1, 256, 32), (HG2, 256, 8), (SMALL, 128, 16), (SMALL, 192, 16))
 PREDICTING = ((HG2, 256, 1), (HG2, 256, 8), (SMALL, 128, 1), (SMALL, 128, 32), (SMALL, 192, 1))
 HEAD = (
     "what",

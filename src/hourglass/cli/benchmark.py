@@ -26,7 +26,7 @@ def train(
     features: Features = 256,
     build: Build = "eccv",
     input_px: Input = 256,
-    batch_size: BatchSize = 8,
+    batch_size: BatchSize = 32,
     rounds: Rounds = 5,
     json_file: Json = None,
 ) -> None:
