@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from hourglass.benchmark import Comparison, compare, forward_flops, numpy_targets
+from hourglass.benchmark import Comparison, compare, numpy_targets
 from hourglass.cli.main import app
 from hourglass.heatmap import encode
+from hourglass.models.size import forward_flops
 from hourglass.models.stacked_hourglass import StackedHourglass
 
 

@@ -11,9 +11,10 @@ from scipy.io import savemat
 
 from hourglass.build import build_network, facts_of, load_network, load_records, network_from_facts
 from hourglass.checkpoint import WeightFacts, WeightsError, save_weights
-from hourglass.models.stacked_hourglass import StackedHourglass, WorkshopStackedHourglass
+from hourglass.models.stacked_hourglass import StackedHourglass
+from hourglass.models.workshop import WorkshopStackedHourglass
 from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError, TargetRecipe, load_recipe
-from hourglass.skeleton import COCO17, LSP14, MPII16
+from hourglass.skeleton import COCO17, LSP14, MPII16, Skeleton
 
 TINY = WeightFacts(
     name="tiny",
@@ -30,14 +31,16 @@ def saved(path: Path, facts: WeightFacts = TINY, built: WeightFacts = TINY) -> P
     return path
 
 
+FIVE = Skeleton("five", ("a", "b", "c", "d", "e"))
+
 # Networks
 
 
 def test_the_words_of_a_recipe_choose_the_build() -> None:
-    eccv = build_network(NetworkRecipe(stacks=3, features=8, depth=2, blocks=2), 5)
+    eccv = build_network(NetworkRecipe(stacks=3, features=8, depth=2, blocks=2), FIVE)
     assert isinstance(eccv, StackedHourglass)
     assert len(eccv(torch.zeros(1, 3, 32, 32))) == 3
-    workshop = build_network(NetworkRecipe(build="workshop", stacks=1, features=8, depth=2), 5)
+    workshop = build_network(NetworkRecipe(build="workshop", stacks=1, features=8, depth=2), FIVE)
     assert isinstance(workshop, WorkshopStackedHourglass)
     (answer,) = workshop(torch.zeros(1, 3, 32, 32))
     assert answer.shape == (1, 5, 8, 8)
@@ -51,7 +54,7 @@ def test_every_option_of_the_network_changes_it(changed: str, one: object, other
     base = NetworkRecipe(stacks=2, features=8, depth=2)
 
     def parameters(value: object) -> int:
-        network = build_network(replace(base, **{changed: value}), 5)  # type: ignore[arg-type]
+        network = build_network(replace(base, **{changed: value}), FIVE)  # type: ignore[arg-type]
         return sum(p.numel() for p in network.parameters())
 
     assert parameters(one) != parameters(other)
@@ -59,9 +62,9 @@ def test_every_option_of_the_network_changes_it(changed: str, one: object, other
 
 def test_a_network_that_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="1 or 2 stacks, not 3"):
-        build_network(NetworkRecipe(build="workshop", stacks=3, features=8), 5)
+        build_network(NetworkRecipe(build="workshop", stacks=3, features=8), FIVE)
     with pytest.raises(ValueError, match="features must be a positive multiple of 4, not 6"):
-        build_network(NetworkRecipe(features=6), 5)
+        build_network(NetworkRecipe(features=6), FIVE)
 
 
 def test_loaded_weights_answer_as_the_saved_network_did(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hourglass.heatmap import DECODINGS, Decoding, decode, encode, flip_back
+from hourglass.heatmap import DECODINGS, Decoding, decode, encode, flip_back, unsigned
 from hourglass.skeleton import MPII16
 
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
@@ -267,3 +267,16 @@ def test_place_does_not_depend_on_height_and_score_is_proportional(
     assert float((again - xy).abs().max()) <= (0.02 if method in ("dark", "soft") else 1)
     assert float(higher) == pytest.approx(height * float(score), rel=1e-3)
     assert float((again - torch.tensor(point)).abs().max()) <= WORST[method].get(sigma_hm, 0.5) + 1e-2
+
+
+def test_negative_gaussians_are_found_and_named() -> None:
+    xy = torch.tensor([[[3.3, 4.6], [7.2, 2.5]]])
+    maps = encode(xy, 12, 12, 1.0) * torch.tensor([1.0, -0.8])[None, :, None, None]
+    plain, _ = decode(maps, "dark", 1.0)
+    assert (plain[0, 1] - xy[0, 1]).abs().max() > 1  # ordinary decoding can't see it
+    positive, occluded = unsigned(maps)
+    found, score = decode(positive, "dark", 1.0)
+    torch.testing.assert_close(found, xy, atol=0.05, rtol=0)
+    assert occluded.tolist() == [[False, True]]
+    assert score[0, 1].item() == pytest.approx(maps[0, 1].abs().max().item())
+    assert torch.equal(positive[0, 0], maps[0, 0])

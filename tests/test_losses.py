@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from hourglass.losses import heatmap_loss
+from hourglass.losses import coordinate_loss, heatmap_loss, joint_losses
 
 
 def gaussian(x: float, y: float, height: int, width: int, sigma: float) -> npt.NDArray[np.float64]:
@@ -124,3 +124,37 @@ def test_gradient_agrees_with_finite_differences() -> None:
         with torch.no_grad():
             slope = (loss(maps + shift) - loss(maps - shift)) / 2e-2
         assert gradient[place].item() == pytest.approx(slope.item(), rel=1e-3, abs=1e-6)
+
+
+def test_terms_of_joints_average_to_the_stage_term() -> None:
+    torch.manual_seed(0)
+    stages = [torch.randn(3, 4, 8, 8), torch.randn(3, 4, 16, 16)]
+    keypoints, weight = torch.rand(3, 4, 2) * 32, (torch.rand(3, 4) > 0.3).float()
+    each = joint_losses(stages, keypoints, weight, 2, 1.0, 9.0)
+    assert each.shape == (2, 4)
+    torch.testing.assert_close(each.mean(1), heatmap_loss(stages, keypoints, weight, 2, 1.0, 9.0))
+    for j in range(4):
+        one = slice(j, j + 1)
+        alone = heatmap_loss([s[:, one] for s in stages], keypoints[:, one], weight[:, one], 2, 1.0, 9.0)
+        torch.testing.assert_close(each[:, j], alone)
+
+
+def test_a_hidden_joint_may_be_a_negative_gaussian() -> None:
+    keypoints = torch.tensor([[[9.5, 9.5], [21.5, 13.5]]])
+    maps = torch.tensor(np.stack([gaussian(2, 2, 8, 8, 1.0), -gaussian(5, 3, 8, 8, 1.0)]))[None]
+    sign, weight = torch.tensor([[1.0, -1.0]]), torch.ones(1, 2)
+    right = joint_losses([maps], keypoints, weight, 4, 1.0, 9.0, sign)
+    assert right.max().item() == pytest.approx(0, abs=1e-12)
+    wrong = joint_losses([maps], keypoints, weight, 4, 1.0, 9.0)
+    assert wrong[0, 0].item() == pytest.approx(0, abs=1e-12)
+    # Twice a Gaussian off, squared, is four times its energy; where it is high each cell counts more.
+    target = gaussian(5, 3, 8, 8, 1.0)
+    assert wrong[0, 1].item() == pytest.approx((4 * target**2 * (1 + 9 * target)).mean(), rel=1e-5)
+
+
+def test_coordinates_count_squared_distances_of_labelled_joints() -> None:
+    predicted = torch.tensor([[[0.0, 0.0], [3.0, 4.0]], [[1.0, 1.0], [9.0, 9.0]]])
+    weight = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    found = coordinate_loss(predicted, torch.zeros(2, 2, 2), weight)
+    assert found.item() == pytest.approx((0 + 25 + 2) / 3)
+    assert coordinate_loss(predicted, torch.zeros(2, 2, 2), torch.zeros(2, 2)).item() == 0

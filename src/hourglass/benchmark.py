@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from hourglass import geometry
 from hourglass.build import build_network, channels_last
@@ -25,6 +24,7 @@ from hourglass.data.synthetic import load_records
 from hourglass.inference.device import choose_device, choose_precision
 from hourglass.inference.forward import answer_crops
 from hourglass.losses import heatmap_loss
+from hourglass.models.size import forward_flops
 from hourglass.recipe import AugmentRecipe, NetworkRecipe, OptimiserRecipe
 from hourglass.skeleton import MPII16
 from hourglass.training.memory import keep_freed_memory
@@ -115,28 +115,18 @@ def matmul_flops(device: torch.device, dtype: torch.dtype, size: int = 2048) -> 
     return 2 * size**3 / min(_timed(lambda: a @ a, 4) for _ in range(5))
 
 
-def forward_flops(network: nn.Module, input_px: int) -> int:
-    """FLOPs of one image through a network (a multiply-add counts as two)."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    device = next(network.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.eval()(torch.zeros(1, 3, input_px, input_px, device=device))
-    return int(counter.get_total_flops())
-
-
 def benchmark_training(
     network: NetworkRecipe, input_px: int, batch_size: int, rounds: int, seconds: float = 2.0
 ) -> dict[str, Any]:
     """One optimiser step, targets and loss included: ours against fp32 NCHW with numpy targets."""
     device = choose_device()
-    joints = len(MPII16)
-    plain_net = build_network(network, joints).to(device)
-    our_net = channels_last(build_network(network, joints)).to(device)
+    plain_net = build_network(network, MPII16).to(device)
+    our_net = channels_last(build_network(network, MPII16)).to(device)
     plain_optimiser = torch.optim.RMSprop(plain_net.parameters(), lr=2.5e-4, foreach=False)
     our_optimiser = make_optimiser(our_net, OptimiserRecipe())
     rng = np.random.default_rng(0)
     image = torch.from_numpy(rng.integers(0, 256, (batch_size, 3, input_px, input_px), dtype=np.uint8))
+    joints = len(MPII16)
     keypoints = torch.from_numpy(rng.uniform(0, input_px, (batch_size, joints, 2)).astype(np.float32))
     weight = torch.ones(batch_size, joints)
 
@@ -185,9 +175,8 @@ def benchmark_predicting(
 ) -> dict[str, Any]:
     """Pictures to joints, without flip test: ours against fp32 NCHW, cropped and decoded one by one."""
     device = choose_device()
-    joints = len(MPII16)
-    net = build_network(network, joints).to(device).eval()
-    fast_net = channels_last(build_network(network, joints)).to(device).eval()
+    net = build_network(network, MPII16).to(device).eval()
+    fast_net = channels_last(build_network(network, MPII16)).to(device).eval()
     facts = WeightFacts("benchmark", network, MPII16, input_px, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     pictures = np.random.default_rng(0).integers(0, 256, (batch_size, 480, 360, 3), dtype=np.uint8)
     matrix = geometry.crop_matrix(np.array([180.0, 240.0]), 400.0, input_px)

@@ -6,8 +6,14 @@ from pathlib import Path
 from torch import nn
 
 from hourglass.checkpoint import WeightFacts, WeightsError, load_weights
-from hourglass.models.stacked_hourglass import StackedHourglass, WorkshopStackedHourglass
+from hourglass.models.ablations import hg, hg_int, hg_stacked, hg_stacked_add, hg_stacked_int
+from hourglass.models.chained import ChainedPrediction, default_order, order_from_names
+from hourglass.models.deeppose import DeepPose
+from hourglass.models.multi_scale import MultiScaleStackedHourglass, default_strides
+from hourglass.models.residual_stacked import ResidualStackedHourglass
+from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.models.weights import resolve
+from hourglass.models.workshop import WorkshopStackedHourglass
 from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError, recipe_to_yaml
 from hourglass.skeleton import SKELETONS, Skeleton
 from hourglass.structs import PersonRecord
@@ -15,16 +21,67 @@ from hourglass.structs import PersonRecord
 
 def build_network(
     network: NetworkRecipe,
-    joints: int,
+    skeleton: Skeleton,
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
     std: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> nn.Module:
-    """A freshly initialised network; raises ValueError for numbers that make none."""
-    if network.build == "workshop":
-        return WorkshopStackedHourglass(joints, network.stacks, network.features, network.depth, mean, std)
-    return StackedHourglass(
-        joints, network.stacks, network.features, network.depth, network.blocks, mean, std
-    )
+    """A freshly initialised network for these joints; raises ValueError for numbers that make none."""
+    n, joints = network, len(skeleton)
+    if n.build == "eccv":
+        return StackedHourglass(joints, n.stacks, n.features, n.depth, n.blocks, mean, std, n.stem)
+    if n.build == "workshop":
+        return WorkshopStackedHourglass(joints, n.stacks, n.features, n.depth, mean, std)
+    if n.build == "residual_stacked":
+        return ResidualStackedHourglass(
+            joints, n.stacks, n.features, n.depth, n.blocks, n.highways, mean, std
+        )
+    if n.build == "mssh":
+        return MultiScaleStackedHourglass(
+            joints,
+            strides=n.strides or default_strides(n.stacks),
+            features=n.features,
+            depth=n.depth,
+            unit=n.unit,
+            lateral=n.lateral,
+            fusion=n.fusion,
+            dispatch=n.dispatch,
+            mean=mean,
+            std=std,
+        )
+    if n.build == "deeppose":
+        return DeepPose(
+            joints,
+            skeleton.torso_indices,
+            stages=n.stacks,
+            backbone=n.backbone,
+            width=n.width,
+            view_px=n.view_px,
+            box_sigma=n.box_sigma,
+            dropout=n.dropout,
+            mean=mean,
+            std=std,
+        )
+    if n.build == "chained":
+        return ChainedPrediction(
+            joints,
+            order_from_names(skeleton.joints, n.order) if n.order else default_order(skeleton.joints),
+            depth=int(n.backbone.removeprefix("resnet")),
+            width=n.width,
+            hidden=n.hidden,
+            hidden_kernel=n.hidden_kernel,
+            output_kernel=n.output_kernel,
+            feedback=n.feedback,  # type: ignore[arg-type]
+            mean=mean,
+            std=std,
+        )
+    designs = {
+        "hg": hg,
+        "hg_int": hg_int,
+        "hg_stacked": hg_stacked,
+        "hg_stacked_int": hg_stacked_int,
+        "hg_stacked_add": hg_stacked_add,
+    }
+    return designs[n.build](joints, n.features, n.depth, mean, std)
 
 
 def channels_last(network: nn.Module) -> nn.Module:
@@ -36,7 +93,7 @@ def channels_last(network: nn.Module) -> nn.Module:
 
 def network_from_facts(facts: WeightFacts) -> nn.Module:
     """The untrained network that the facts describe."""
-    return build_network(facts.network, len(facts.skeleton), facts.mean, facts.std)
+    return build_network(facts.network, facts.skeleton, facts.mean, facts.std)
 
 
 def load_network(name: str | Path | None = None) -> tuple[nn.Module, WeightFacts]:
@@ -63,6 +120,18 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
         from hourglass.data.lspet import load_records as lspet
 
         records = lspet(root, split)
+    elif data.name == "lsp":
+        from hourglass.data.lsp import load_records as lsp
+
+        records = lsp(root, split)
+    elif data.name == "mpii":
+        from hourglass.data.mpii import load_records as mpii
+
+        records = mpii(root, split)
+    elif data.name == "flic":
+        from hourglass.data.flic import load_records as flic
+
+        records = flic(root, split)
     elif data.name == "coco":
         from hourglass.data.coco import load_records as coco
 
@@ -100,6 +169,7 @@ def facts_of(recipe: Recipe, skeleton: Skeleton, name: str) -> WeightFacts:
         std=recipe.data.std,
         sigma_hm=recipe.target.sigma_hm,
         decoding=recipe.target.decoding,  # type: ignore[arg-type]  # checked by TargetRecipe
+        signed=recipe.target.occluded == "negative",
         data=f"{recipe.data.name} {recipe.data.train_split}",
         recipe=recipe_to_yaml(portable),
     )

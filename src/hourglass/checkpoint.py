@@ -36,6 +36,7 @@ class WeightFacts:
         decoding: how to read a heatmap.
         box_margin: side of the training crop over the longer side of the box around the joints.
         licence, data, recipe: terms, training data, and the complete recipe as YAML.
+        signed: an occluded joint is a negative Gaussian.
         metrics: measured scores, `{"PCK@0.2": ...}`, with `on` saying on what.
     """
 
@@ -51,6 +52,7 @@ class WeightFacts:
     licence: str = ""
     data: str = ""
     recipe: str = ""
+    signed: bool = False
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:

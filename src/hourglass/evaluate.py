@@ -19,7 +19,7 @@ from hourglass.checkpoint import WeightFacts, write_text_atomically
 from hourglass.data.images import read_image
 from hourglass.data.loader import ahead
 from hourglass.draw import contact_sheet, draw_pose
-from hourglass.inference.forward import answer_crops
+from hourglass.inference.forward import CropAnswer, answer_crops, answer_stages
 from hourglass.metrics.pck import box_length, pck, person_errors, torso_length
 from hourglass.skeleton import Skeleton
 from hourglass.structs import PersonRecord
@@ -102,32 +102,87 @@ def predict_records(
 
     Raises ValueError naming both skeletons when they differ, ImageError when a picture can't be read.
     """
+
+    def answer(crops: torch.Tensor) -> list[CropAnswer]:
+        return [answer_crops(network, crops, facts, flip_test, precision)]
+
+    return _predict(
+        answer, network, facts, records, torch.device(device), batch_size, workers, images, progress
+    )[0]
+
+
+def predict_stages(
+    network: nn.Module,
+    facts: WeightFacts,
+    records: Sequence[PersonRecord],
+    *,
+    device: str | torch.device = "cpu",
+    batch_size: int = 32,
+    flip_test: bool = True,
+    precision: torch.dtype = torch.float32,
+    workers: int = 2,
+    images: Sequence[Image] | None = None,
+    progress: Progress | None = None,
+) -> list[Predictions]:
+    """As `predict_records`, for every supervised stage of the network; the last one is its answer."""
+
+    def answer(crops: torch.Tensor) -> list[CropAnswer]:
+        return answer_stages(network, crops, facts, flip_test, precision)
+
+    return _predict(
+        answer, network, facts, records, torch.device(device), batch_size, workers, images, progress
+    )
+
+
+def _predict(
+    answer: Callable[[torch.Tensor], list[CropAnswer]],
+    network: nn.Module,
+    facts: WeightFacts,
+    records: Sequence[PersonRecord],
+    device: torch.device,
+    batch_size: int,
+    workers: int,
+    images: Sequence[Image] | None,
+    progress: Progress | None,
+) -> list[Predictions]:
+    """Predictions of one or several stages, as `answer` gives them for crops (B, 3, S, S) uint8."""
     for record in records:
         check_skeleton(facts.skeleton, record.skeleton)
     if batch_size < 1 or workers < 1:
         raise ValueError("batch_size and workers must be at least 1")
-    joints = len(facts.skeleton)
-    keypoints = np.empty((len(records), joints, 2), np.float32)
-    scores = np.empty((len(records), joints), np.float32)
+    keypoints: list[list[npt.NDArray[np.floating]]] = []
+    scores: list[list[npt.NDArray[np.float32]]] = []
     was_training = network.training
     network.eval()
     try:
         done = 0
         for crops, matrices in _batches(records, images, facts.input_px, batch_size, workers):
-            batch = torch.from_numpy(crops).permute(0, 3, 1, 2).to(device)
-            answer = answer_crops(network, batch, facts, flip_test, precision)
-            rows = slice(done, done + len(crops))
-            on_crop = answer.keypoints.cpu().numpy()
-            keypoints[rows] = [geometry.apply(m, k) for m, k in zip(matrices, on_crop, strict=True)]
-            scores[rows] = answer.scores.cpu().numpy()
-            done = rows.stop
+            stages = answer(torch.from_numpy(crops).permute(0, 3, 1, 2).to(device))
+            keypoints = keypoints or [[] for _ in stages]
+            scores = scores or [[] for _ in stages]
+            for stage, (found, heights) in zip(stages, zip(keypoints, scores, strict=True), strict=True):
+                on_crop = stage.keypoints.cpu().numpy()
+                found += [geometry.apply(m, k) for m, k in zip(matrices, on_crop, strict=True)]
+                heights += list(stage.scores.cpu().numpy())
+            done += len(crops)
             if progress is not None:
                 progress(done, len(records))
     finally:
         network.train(was_training)
     person_id = np.array([r.person_id for r in records], np.int64)
     image_id = tuple(r.image_id for r in records)
-    return Predictions(person_id, image_id, keypoints, scores, facts.skeleton, facts.name)
+    joints = len(facts.skeleton)
+    return [
+        Predictions(
+            person_id,
+            image_id,
+            np.asarray(found, np.float32).reshape(-1, joints, 2),
+            np.asarray(heights, np.float32).reshape(-1, joints),
+            facts.skeleton,
+            facts.name,
+        )
+        for found, heights in zip(keypoints or [[]], scores or [[]], strict=True)
+    ]
 
 
 def _batches(

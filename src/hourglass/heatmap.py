@@ -57,6 +57,18 @@ def decode(heatmaps: Tensor, method: Decoding = "dark", sigma_hm: float = 1.0) -
     raise ValueError(f"unknown decoding {method!r}; known are {', '.join(DECODINGS)}")
 
 
+def unsigned(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (B, J, h, w) in which an occluded joint is a negative Gaussian, as ordinary ones, and (B, J) bool.
+
+    A map whose strongest cell is negative is turned over, and its joint is said to be occluded. Ordinary
+    decoding alone could never find such a joint. Source: MSSH, equation 1; the decoding is ours.
+    """
+    flat = heatmaps.flatten(2)
+    strongest = flat.gather(-1, flat.abs().argmax(-1, keepdim=True))
+    occluded = strongest < 0
+    return torch.where(occluded.unsqueeze(-1), -heatmaps, heatmaps), occluded.squeeze(-1)
+
+
 def flip_back(heatmaps: Tensor, permutation: Tensor) -> Tensor:
     """Heatmaps (B, J, h, w) of mirrored images as those of the images themselves.
 

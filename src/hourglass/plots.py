@@ -115,3 +115,73 @@ def _rate_panel(axes: "Axes", train: Rows) -> None:
 def _number(stage: str) -> int:
     tail = stage.rpartition("_")[2]
     return int(tail) if tail.isdigit() else 0
+
+
+Curves = Mapping[str, Sequence[Sequence[tuple[float, float]]]]
+"""Per name one or more runs, each as points (x, y)."""
+
+_PALETTE = (_BLUE, _ORANGE, _GREEN, "#cc79a7", "#56b4e9", "#e69f00", "#000000", _GREY)
+
+
+def compare_curves(
+    curves: Curves,
+    path: Path,
+    title: str = "",
+    x_label: str = "step",
+    y_label: str = "%",
+    whole: bool = False,
+) -> None:
+    """One line for each name, the mean of its runs, with a band from the lowest to the highest run.
+
+    Args:
+        curves: per name its runs; only the x that all runs of a name share are drawn.
+        path: a .png, .pdf or .svg file; another ending gets PNG.
+        whole: x counts things, such as stages: mark each and write whole numbers.
+
+    Raises ValueError when there is no point at all, OSError when `path` can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    styles = ("-", "--", ":")
+    drawn = 0
+    for i, (name, runs) in enumerate(curves.items()):
+        tables = [dict(run) for run in runs if run]
+        if not tables:
+            continue
+        xs = sorted(set.intersection(*(set(table) for table in tables)))
+        values = [[table[x] for table in tables] for x in xs]
+        colour = _PALETTE[i % len(_PALETTE)]
+        mean = [sum(v) / len(v) for v in values]
+        style = styles[i // len(_PALETTE) % len(styles)]
+        axes.plot(
+            xs,
+            mean,
+            style,
+            color=colour,
+            linewidth=1.5,
+            label=name,
+            marker="o" if whole else "",
+            markersize=4,
+        )
+        if len(tables) > 1:
+            axes.fill_between(
+                xs, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15
+            )
+        drawn += len(xs)
+    if not drawn:
+        raise ValueError("there is no point to draw")
+    if whole:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _tidy(axes)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.legend(fontsize=8, frameon=False)
+    if title:
+        axes.set_title(title, loc="left", fontsize=10)
+    kind = path.suffix.lower().lstrip(".")
+    figure.savefig(path, format=kind if kind in FORMATS else "png", dpi=160)

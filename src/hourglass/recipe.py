@@ -12,27 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.heatmap import DECODINGS
+from hourglass.network_recipe import NetworkRecipe as NetworkRecipe
+from hourglass.network_recipe import RecipeError as RecipeError
+from hourglass.network_recipe import check, one_of
 
-BUILDS = ("eccv", "workshop")
-DATASETS = ("lspet", "coco", "pack", "synthetic")
+DATASETS = ("lspet", "lsp", "mpii", "flic", "coco", "pack", "synthetic")
 OPTIMISERS = ("rmsprop", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
 PRECISIONS = ("fp32", "bf16")
+LOSSES = ("mse", "cross_entropy", "coordinates")
+OCCLUDED = ("visible", "negative")
+ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential")
 SCALE_LAWS = ("log2_normal", "normal", "uniform")
 ROTATE_LAWS = ("normal", "uniform")
-
-
-class RecipeError(ValueError):
-    """A recipe that can't be used; the message is one sentence that names the key."""
-
-
-def _check(ok: bool, key: str, problem: str) -> None:
-    if not ok:
-        raise RecipeError(f"{key}: {problem}")
-
-
-def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
-    _check(value in allowed, key, f"{value!r} is not one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -48,9 +40,9 @@ class Duration:
 
     def __post_init__(self) -> None:
         given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
-        _check(len(given) <= 1, " and ".join(given), "only one unit may be given for one duration")
+        check(len(given) <= 1, " and ".join(given), "only one unit may be given for one duration")
         for name in given:
-            _check(getattr(self, name) >= 0, name, "a duration can't be negative")
+            check(getattr(self, name) >= 0, name, "a duration can't be negative")
 
     def in_steps(self, steps_per_epoch: int, batch_size: int) -> int:
         """Whole optimiser steps, rounded; 0 when nothing is set."""
@@ -68,38 +60,10 @@ def _duration(key: str, value: Any) -> Duration:
     if isinstance(value, Duration):
         return value
     units = {f.name for f in fields(Duration)}
-    _check(
+    check(
         isinstance(value, dict) and value.keys() <= units, key, f"{value!r} is not one of {{steps: N}}, ..."
     )
     return Duration(**value)
-
-
-@dataclass(frozen=True)
-class NetworkRecipe:
-    """Which network."""
-
-    build: str = "eccv"
-    """`eccv` (ECCV 2016) or `workshop` (the two-stack workshop network)"""
-    stacks: int = 2
-    """hourglasses, each supervised"""
-    features: int = 256
-    """width"""
-    depth: int = 4
-    """poolings in one hourglass"""
-    blocks: int = 1
-    """residuals at each position of an hourglass (`eccv` only)"""
-
-    def __post_init__(self) -> None:
-        _one_of("network.build", self.build, BUILDS)
-        for name in ("stacks", "features", "depth", "blocks"):
-            _check(
-                getattr(self, name) >= 1, f"network.{name}", f"must be at least 1, not {getattr(self, name)}"
-            )
-        _check(
-            self.build == "eccv" or self.blocks == 1,
-            "network.blocks",
-            "the workshop build has no such option",
-        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +71,7 @@ class DataRecipe:
     """Which people, and what the network sees of them."""
 
     name: str = "lspet"
-    """kind of data: `lspet`, `coco`, `pack` or `synthetic`"""
+    """kind of data: `lspet`, `lsp`, `mpii`, `flic`, `coco`, `pack` or `synthetic`"""
     root: str = ""
     """dataset folder (`lspet`: holds joints.mat and images/), COCO file's image folder, or pack file"""
     annotations: str = ""
@@ -133,12 +97,12 @@ class DataRecipe:
     """keep decoded pictures in memory while they fit in so many gigabytes; 0 decodes every time"""
 
     def __post_init__(self) -> None:
-        _one_of("data.name", self.name, DATASETS)
-        _check(self.input_px >= 1, "data.input_px", f"must be positive, not {self.input_px}")
-        _check(self.workers >= 1, "data.workers", f"must be at least 1, not {self.workers}")
+        one_of("data.name", self.name, DATASETS)
+        check(self.input_px >= 1, "data.input_px", f"must be positive, not {self.input_px}")
+        check(self.workers >= 1, "data.workers", f"must be at least 1, not {self.workers}")
         for name in ("people", "val_people", "cache_gb"):
-            _check(getattr(self, name) >= 0, f"data.{name}", "can't be negative")
-        _check(all(s > 0 for s in self.std), "data.std", "must be positive")
+            check(getattr(self, name) >= 0, f"data.{name}", "can't be negative")
+        check(all(s > 0 for s in self.std), "data.std", "must be positive")
 
 
 @dataclass(frozen=True)
@@ -166,18 +130,18 @@ class AugmentRecipe:
     """probability of covering a random rectangle with its own flat colour"""
 
     def __post_init__(self) -> None:
-        _one_of("augment.scale_law", self.scale_law, SCALE_LAWS)
-        _one_of("augment.rotate_law", self.rotate_law, ROTATE_LAWS)
+        one_of("augment.scale_law", self.scale_law, SCALE_LAWS)
+        one_of("augment.rotate_law", self.rotate_law, ROTATE_LAWS)
         for name in ("rotate_probability", "flip_probability", "erase"):
-            _check(0 <= getattr(self, name) <= 1, f"augment.{name}", "is a probability, between 0 and 1")
+            check(0 <= getattr(self, name) <= 1, f"augment.{name}", "is a probability, between 0 and 1")
         for name in ("scale", "rotate_deg", "shift", "gain", "brightness", "noise"):
-            _check(getattr(self, name) >= 0, f"augment.{name}", "can't be negative")
-        _check(
+            check(getattr(self, name) >= 0, f"augment.{name}", "can't be negative")
+        check(
             self.scale_law == "log2_normal" or self.scale < 1,
             "augment.scale",
             "must be below 1 under this law",
         )
-        _check(self.gain <= 1, "augment.gain", "can't be above 1")
+        check(self.gain <= 1, "augment.gain", "can't be above 1")
 
 
 @dataclass(frozen=True)
@@ -190,11 +154,30 @@ class TargetRecipe:
     """how validation and the finished weights read a heatmap"""
     peak_weight: float = 0.0
     """squared error counts 1 + peak_weight x target; 0 is the papers' plain mean squared error"""
+    loss: str = "mse"
+    """`mse` of heatmaps, `cross_entropy` of a spatial softmax (`chained`), `coordinates` (`deeppose`)"""
+    occluded: str = "visible"
+    """an occluded joint's target is a Gaussian as for a `visible` one, or a `negative` one (MSSH)"""
+    adaptive: str = "none"
+    """weigh joints from stage to stage by their loss (MSSH): how a loss is brought into 0..1, `half_linear`,
+    `square`, `exponential` or `linear`; `none` counts all alike"""
+    truth_share: float = 0.0
+    """`chained`: over this first share of the run truth is fed back with a probability falling from 1 to 0"""
 
     def __post_init__(self) -> None:
-        _check(self.sigma_hm > 0, "target.sigma_hm", f"must be positive, not {self.sigma_hm}")
-        _one_of("target.decoding", self.decoding, DECODINGS)
-        _check(self.peak_weight >= 0, "target.peak_weight", "can't be negative")
+        one_of("target.loss", self.loss, LOSSES)
+        one_of("target.occluded", self.occluded, OCCLUDED)
+        one_of("target.adaptive", self.adaptive, ADAPTIVE)
+        check(0 <= self.truth_share <= 1, "target.truth_share", "is a share, between 0 and 1")
+        for name, default in (("occluded", "visible"), ("adaptive", "none"), ("peak_weight", 0.0)):
+            check(
+                self.loss == "mse" or getattr(self, name) == default,
+                f"target.{name}",
+                f"is an option of target.loss=mse, not of {self.loss}",
+            )
+        check(self.sigma_hm > 0, "target.sigma_hm", f"must be positive, not {self.sigma_hm}")
+        one_of("target.decoding", self.decoding, DECODINGS)
+        check(self.peak_weight >= 0, "target.peak_weight", "can't be negative")
 
 
 @dataclass(frozen=True)
@@ -212,12 +195,12 @@ class OptimiserRecipe:
     """largest gradient norm; 0 leaves gradients alone"""
 
     def __post_init__(self) -> None:
-        _one_of("optimiser.name", self.name, OPTIMISERS)
-        _check(0 < self.lr < math.inf, "optimiser.lr", f"must be positive and finite, not {self.lr}")
-        _check(0 <= self.alpha < 1, "optimiser.alpha", "must lie in 0..1")
+        one_of("optimiser.name", self.name, OPTIMISERS)
+        check(0 < self.lr < math.inf, "optimiser.lr", f"must be positive and finite, not {self.lr}")
+        check(0 <= self.alpha < 1, "optimiser.alpha", "must lie in 0..1")
         for name in ("weight_decay", "clip_norm"):
-            _check(getattr(self, name) >= 0, f"optimiser.{name}", "can't be negative")
-        _check(
+            check(getattr(self, name) >= 0, f"optimiser.{name}", "can't be negative")
+        check(
             self.name == "adamw" or self.weight_decay == 0,
             "optimiser.weight_decay",
             "is an option of adamw only",
@@ -237,11 +220,9 @@ class ScheduleRecipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "drops", tuple(_duration("schedule.drops", d) for d in self.drops))
-        _one_of("schedule.name", self.name, SCHEDULES)
-        _check(0 <= self.factor <= 1, "schedule.factor", "must lie in 0..1")
-        _check(
-            self.name == "step" or not self.drops, "schedule.drops", f"a {self.name} schedule has no drops"
-        )
+        one_of("schedule.name", self.name, SCHEDULES)
+        check(0 <= self.factor <= 1, "schedule.factor", "must lie in 0..1")
+        check(self.name == "step" or not self.drops, "schedule.drops", f"a {self.name} schedule has no drops")
 
 
 @dataclass(frozen=True)
@@ -265,13 +246,13 @@ class TrainRecipe:
     """start from these weights (a file or a bundled name) instead of random ones"""
 
     def __post_init__(self) -> None:
-        _check(self.batch_size >= 1, "train.batch_size", f"must be at least 1, not {self.batch_size}")
-        _one_of("train.precision", self.precision, PRECISIONS)
-        _check(0 <= self.ema < 1, "train.ema", "must lie in 0..1")
-        _check(self.log_every >= 1, "train.log_every", "must be at least 1")
+        check(self.batch_size >= 1, "train.batch_size", f"must be at least 1, not {self.batch_size}")
+        one_of("train.precision", self.precision, PRECISIONS)
+        check(0 <= self.ema < 1, "train.ema", "must lie in 0..1")
+        check(self.log_every >= 1, "train.log_every", "must be at least 1")
         for name in ("length", "validate_every", "checkpoint_every"):
             duration = getattr(self, name)
-            _check(
+            check(
                 any(getattr(duration, unit) for unit in ("steps", "epochs", "examples")),
                 f"train.{name}",
                 "needs one positive duration: steps, epochs or examples",
@@ -289,6 +270,31 @@ class Recipe:
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
+
+    def __post_init__(self) -> None:
+        network, target = self.network, self.target
+        check(
+            target.loss in network.loss,
+            "target.loss",
+            f"{target.loss} does not fit network.build={network.build}, which answers for {network.loss[0]}",
+        )
+        check(
+            target.adaptive == "none" or network.stages > 1,
+            "target.adaptive",
+            f"weights go from stage to stage, and network.build={network.build} has one stage here",
+        )
+        check(
+            target.truth_share == 0 or network.build == "chained",
+            "target.truth_share",
+            f"is an option of the chained build, not of {network.build}",
+        )
+        multiple = network.input_multiple
+        check(
+            self.data.input_px % multiple == 0,
+            "data.input_px",
+            f"{self.data.input_px} px does not fit this {network.build} network: give a multiple of "
+            f"{multiple}",
+        )
 
 
 def bundled_recipes() -> dict[str, Path]:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from hourglass.skeleton import Skeleton
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import Tensor
 
@@ -74,11 +76,13 @@ class Batch:
         image: (B, 3, H, W) uint8 RGB.
         keypoints: (B, J, 2) float32, pixels of the crop.
         weight: (B, J) float32, 0 where a joint must not be learnt from.
+        occluded: (B, J) bool, True where a labelled joint is hidden in the picture; None if nobody asked.
     """
 
     image: "Tensor"
     keypoints: "Tensor"
     weight: "Tensor"
+    occluded: "Tensor | None" = None
 
     def __post_init__(self) -> None:
         batch, joints = self.weight.shape
@@ -91,7 +95,12 @@ class Batch:
 
     def to(self, device: "torch.device | str") -> "Batch":
         """The same batch on another device; copies run alongside the host where memory is pinned."""
-        image, keypoints, weight = (
-            tensor.to(device, non_blocking=True) for tensor in (self.image, self.keypoints, self.weight)
-        )
-        return Batch(image, keypoints, weight)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self) -> "Batch":
+        """The same batch in page-locked memory, from where a GPU copies without waiting."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: "Callable[[Tensor], Tensor]") -> "Batch":
+        occluded = None if self.occluded is None else change(self.occluded)
+        return Batch(change(self.image), change(self.keypoints), change(self.weight), occluded)

@@ -22,7 +22,7 @@ def test_the_demo_writes_pictures_and_joints_and_says_where(tmp_path: Path) -> N
     torch.manual_seed(0)
     recipe = NetworkRecipe(stacks=2, features=16, depth=2)
     facts = WeightFacts("tiny", recipe, LSP14, 64, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    save_weights(tmp_path / "tiny.safetensors", build_network(recipe, len(LSP14)).state_dict(), facts)
+    save_weights(tmp_path / "tiny.safetensors", build_network(recipe, LSP14).state_dict(), facts)
     out = tmp_path / "demo"
     words = ["--out", str(out), "--weights", str(tmp_path / "tiny.safetensors"), "--people", "2"]
     done = CliRunner().invoke(app, words)

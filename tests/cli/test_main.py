@@ -20,7 +20,7 @@ def test_help_names_every_command_and_needs_no_torch() -> None:
     code += "assert 'torch' not in sys.modules and 'cv2' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("train", "evaluate", "predict", "demo", "data", "benchmark"):
+    for command in ("train", "evaluate", "ablate", "predict", "models", "demo", "data", "benchmark"):
         assert command in done.stdout
 
 

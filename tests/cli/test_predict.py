@@ -28,7 +28,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     recipe = NetworkRecipe(stacks=2, features=16, depth=2)
     facts = WeightFacts("tiny", recipe, LSP14, 64, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    save_weights(path, build_network(recipe, len(LSP14)).state_dict(), facts)
+    save_weights(path, build_network(recipe, LSP14).state_dict(), facts)
     return path
 
 

@@ -77,6 +77,19 @@ def test_unlabelled_and_outside_joints_weigh_nothing() -> None:
     assert np.array_equal(sample.weight, want)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_hidden_joints_are_marked_and_change_sides_with_the_rest(flip: bool) -> None:
+    grid = np.array([(x, y) for y in (80, 105, 130) for x in (110, 135, 160, 185, 210)], float)[:14]
+    visibility = np.full(14, 2, np.uint8)
+    visibility[LSP14.index("left_wrist")] = 1
+    visibility[LSP14.index("right_knee")] = 0
+    sample = make_sample(dotted(grid), person(grid, 220, visibility), 256, Augmentation(flip=flip))
+    hidden = [LSP14.joints[j] for j in np.flatnonzero(sample.occluded)]
+    unknown = [LSP14.joints[j] for j in np.flatnonzero(sample.weight == 0)]
+    assert hidden == ["right_wrist" if flip else "left_wrist"]
+    assert unknown == ["left_knee" if flip else "right_knee"]
+
+
 def test_training_crops_repeat_and_change_with_the_epoch() -> None:
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)

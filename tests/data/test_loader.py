@@ -73,6 +73,7 @@ def test_collate_shapes_and_content() -> None:
             rng.integers(0, 256, (6, 6, 3), dtype=np.uint8),
             rng.random((4, 2), np.float32),
             np.array([1, 0, 1, 1], np.float32),
+            np.array([False, False, True, False]),
         )
         for _ in range(3)
     ]
@@ -83,3 +84,5 @@ def test_collate_shapes_and_content() -> None:
     assert np.array_equal(batch.image[1].permute(1, 2, 0).numpy(), samples[1].image)
     assert batch.keypoints.shape == (3, 4, 2)
     assert batch.weight.tolist() == [[1, 0, 1, 1]] * 3
+    assert batch.occluded is not None
+    assert batch.occluded.tolist() == [[False, False, True, False]] * 3

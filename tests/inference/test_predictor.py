@@ -158,6 +158,7 @@ def test_refinement_stops_at_three_passes_and_keeps_the_best() -> None:
     class Restless(nn.Module):
         """Its joints always span half the crop, so no crop ever settles; each answer scores lower."""
 
+        output = "heatmap"
         passes = 0
 
         def forward(self, image: Tensor) -> list[Tensor]:
@@ -305,7 +306,7 @@ def test_pretrained_weights_answer_like_the_network_that_was_saved(
 ) -> None:
     torch.manual_seed(0)
     known = facts(input_px=64)
-    network = build_network(known.network, len(DOTS))
+    network = build_network(known.network, DOTS)
     save_weights(tmp_path / "tiny.safetensors", network.state_dict(), known, half=False)
     image = np.random.default_rng(0).integers(0, 255, (90, 70, 3), dtype=np.uint8)
     loaded = Predictor.from_pretrained(tmp_path, "cpu", precision)

@@ -1,4 +1,4 @@
-"""The networks against parameter formulas and against a second implementation written from the papers."""
+"""The ECCV networks against parameter formulas and a second implementation written from the papers."""
 
 from collections.abc import Callable
 
@@ -7,24 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.models.stacked_hourglass import (
-    StackedHourglass,
-    WorkshopStackedHourglass,
-    check_input_size,
-)
+from hourglass.models import stacked_hourglass
+from hourglass.models.stacked_hourglass import StackedHourglass, check_input_size
 
 State = dict[str, Tensor]
 
 
-def toy(stacks: int = 2, joints: int = 3, **change: int) -> StackedHourglass:
+def toy(
+    stacks: int = 2, joints: int = 3, features: int = 16, depth: int = 2, blocks: int = 1, stem: str = "eccv"
+) -> StackedHourglass:
     torch.manual_seed(0)
-    sizes = {"features": 16, "depth": 2, "blocks": 1} | change
-    return StackedHourglass(joints, stacks, sizes["features"], sizes["depth"], sizes["blocks"])
-
-
-def toy_workshop(stacks: int = 2, joints: int = 3) -> WorkshopStackedHourglass:
-    torch.manual_seed(0)
-    return WorkshopStackedHourglass(joints, stacks, features=16, depth=2)
+    return StackedHourglass(joints, stacks, features, depth, blocks, stem=stem)
 
 
 def picture(height: int = 32, width: int = 48, count: int = 2) -> Tensor:
@@ -32,18 +25,20 @@ def picture(height: int = 32, width: int = 48, count: int = 2) -> Tensor:
     return torch.randint(0, 256, (count, 3, height, width), generator=generator, dtype=torch.uint8)
 
 
-def live_statistics(net: nn.Module) -> nn.Module:
-    """Batch-norms as after training: nothing at 0 or 1, so that a forgotten one changes the answer."""
+def with_known_weights(net: nn.Module) -> nn.Module:
+    """Every tensor drawn by name, not by order of construction; batch-norms as after training."""
     generator = torch.Generator().manual_seed(8)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            for tensor in (module.weight.data, module.running_var):
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (module.bias.data, module.running_mean):
-                tensor.uniform_(-0.3, 0.3, generator=generator)
-    return net
+    for name, tensor in sorted(net.state_dict().items()):
+        if name.startswith("normalise.") or not tensor.is_floating_point():
+            continue
+        if tensor.ndim == 4:
+            bound = tensor[0].numel() ** -0.5
+            tensor.uniform_(-bound, bound, generator=generator)
+        elif name.endswith(("weight", "running_var")):
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        else:
+            tensor.uniform_(-0.3, 0.3, generator=generator)
+    return net.eval()
 
 
 # --- parameters, from the layer lists of the papers' code ---------------------------------------------
@@ -59,35 +54,15 @@ def pre_activation(i: int, o: int) -> int:
     return norms + conv(i, mid) + conv(mid, mid, 3) + conv(mid, o) + (conv(i, o) if i != o else 0)
 
 
-def post_activation(i: int, o: int) -> int:
-    mid = o // 2
-    norms = 2 * mid + 2 * mid + 2 * o
-    return norms + conv(i, mid) + conv(mid, mid, 3) + conv(mid, o) + (conv(i, o) + 2 * o if i != o else 0)
-
-
-def eccv_parameters(stacks: int, joints: int, f: int = 256, depth: int = 4, blocks: int = 1) -> int:
-    stem = conv(3, f // 4, 7) + f // 2 + pre_activation(f // 4, f // 2) + pre_activation(f // 2, f // 2)
-    stem += pre_activation(f // 2, f)
+def eccv_parameters(
+    stacks: int, joints: int, f: int = 256, depth: int = 4, blocks: int = 1, stem: str = "eccv"
+) -> int:
+    second = {"eccv": f // 2, "wide": f}[stem]
+    start = conv(3, f // 4, 7) + f // 2 + pre_activation(f // 4, f // 2) + pre_activation(f // 2, second)
+    start += pre_activation(second, f)
     # Three positions a level and one more at the bottom; one more residual after the hourglass.
     stage = (3 * depth + 1 + 1) * blocks * pre_activation(f, f) + conv(f, f) + 2 * f + conv(f, joints)
-    return stem + stacks * stage + (stacks - 1) * (conv(f, f) + conv(joints, f))
-
-
-def workshop_hourglass(i: int) -> int:
-    total = 0
-    for level_in in (i, 256, 256, 256):
-        total += 2 * (post_activation(level_in, 256) + post_activation(256, 256))
-        total += post_activation(256, 512) + post_activation(256, 256) + post_activation(512, 512)
-    return total + post_activation(256, 512)
-
-
-def workshop_parameters(stacks: int, joints: int) -> int:
-    stem = conv(3, 64, 7) + 128 + post_activation(64, 128) + 2 * post_activation(128, 128)
-    stem += post_activation(128, 256) + workshop_hourglass(256) + conv(512, 512) + 1024
-    if stacks == 1:
-        return stem + conv(512, 512) + 1024 + conv(512, joints)
-    first = conv(512, 256) + 512 + conv(256, joints) + conv(384, 384) + conv(joints, 384)
-    return stem + first + workshop_hourglass(384) + 2 * (conv(512, 512) + 1024) + conv(512, joints)
+    return start + stacks * stage + (stacks - 1) * (conv(f, f) + conv(joints, f))
 
 
 def parameters(net: nn.Module) -> int:
@@ -95,37 +70,74 @@ def parameters(net: nn.Module) -> int:
 
 
 def test_formulas_agree_with_published_building_blocks() -> None:
-    assert pre_activation(256, 256) == post_activation(256, 256) == 214_528
+    assert pre_activation(256, 256) == 214_528
     assert eccv_parameters(2, 16) - eccv_parameters(1, 16) == 3_143_952
 
 
 @pytest.mark.parametrize(
-    ("stacks", "published_millions", "count"),
-    [(1, 3.426, 3_426_448), (2, 6.570, 6_570_400), (4, 12.858, 12_858_304), (8, 25.434, 25_434_112)],
+    ("function", "published_millions", "count", "stacks", "blocks", "stem"),
+    [
+        ("hg1", 3.426, 3_426_448, 1, 1, "eccv"),
+        ("hg2", 6.570, 6_570_400, 2, 1, "eccv"),
+        ("hg4", 12.858, 12_858_304, 4, 1, "eccv"),
+        ("hg8", 25.434, 25_434_112, 8, 1, "eccv"),
+        ("hg_4x2", 24.872, 24_871_872, 4, 2, "eccv"),
+        ("hg_2x4", 24.591, 24_590_752, 2, 4, "eccv"),
+        ("hg_1x8", 24.450, 24_450_192, 1, 8, "eccv"),
+        ("hg1_wide", 3.587, 3_586_960, 1, 1, "wide"),
+        ("hg2_wide", 6.731, 6_730_912, 2, 1, "wide"),
+        ("hg4_wide", 13.019, 13_018_816, 4, 1, "wide"),
+        ("hg8_wide", 25.595, 25_594_624, 8, 1, "wide"),
+    ],
 )
-def test_eccv_parameters_for_16_joints(stacks: int, published_millions: float, count: int) -> None:
+def test_published_networks_have_their_parameters(
+    function: str, published_millions: float, count: int, stacks: int, blocks: int, stem: str
+) -> None:
     with torch.device("meta"):
-        net = StackedHourglass(16, stacks)
-    assert parameters(net) == count == eccv_parameters(stacks, 16)
+        net = getattr(stacked_hourglass, function)()
+        for_lsp = getattr(stacked_hourglass, function)(14)
+    assert parameters(net) == count == eccv_parameters(stacks, 16, blocks=blocks, stem=stem)
     assert round(count / 1e6, 3) == published_millions
+    assert parameters(for_lsp) == eccv_parameters(stacks, 14, blocks=blocks, stem=stem)
+    assert len(net.hourglasses) == stacks
 
 
-@pytest.mark.parametrize(("stacks", "count"), [(1, 13_264_656), (2, 26_370_848)])
-def test_workshop_parameters_for_16_joints(stacks: int, count: int) -> None:
+def test_the_slides_baseline_has_its_parameters() -> None:
     with torch.device("meta"):
-        net = WorkshopStackedHourglass(16, stacks)
-    assert parameters(net) == count == workshop_parameters(stacks, 16)
+        net = stacked_hourglass.hg_slides()
+    assert parameters(net) == 12_577_954 == eccv_parameters(2, 17, blocks=2)
+    assert parameters(net) == pytest.approx(12.6e6, rel=0.006)
+
+
+def test_ports_with_17_joints_have_the_counts_that_they_report() -> None:
+    # Measured on the port itself, for COCO's joints, with 1, 2, 4 and 8 stacks.
+    counts = {1: 3.587217, 2: 6.731682, 4: 13.020612, 8: 25.598472}
+    for stacks, millions in counts.items():
+        with torch.device("meta"):
+            net = StackedHourglass(17, stacks, stem="wide")
+        assert parameters(net) == round(millions * 1e6)
 
 
 @pytest.mark.parametrize(
-    ("stacks", "joints", "features", "depth", "blocks"),
-    [(1, 1, 4, 1, 1), (3, 17, 20, 3, 2), (2, 5, 36, 2, 3)],
+    ("stacks", "joints", "features", "depth", "blocks", "stem"),
+    [(1, 1, 4, 1, 1, "eccv"), (3, 17, 20, 3, 2, "wide"), (2, 5, 36, 2, 3, "eccv")],
 )
 def test_every_number_of_the_constructor_counts(
-    stacks: int, joints: int, features: int, depth: int, blocks: int
+    stacks: int, joints: int, features: int, depth: int, blocks: int, stem: str
 ) -> None:
-    net = StackedHourglass(joints, stacks, features, depth, blocks)
-    assert parameters(net) == eccv_parameters(stacks, joints, features, depth, blocks)
+    net = StackedHourglass(joints, stacks, features, depth, blocks, stem=stem)
+    assert parameters(net) == eccv_parameters(stacks, joints, features, depth, blocks, stem)
+
+
+def test_published_networks_pass_mean_and_std_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(joints: int, *, mean: object, std: object, **_: object) -> tuple[int, object, object]:
+        return joints, mean, std
+
+    names = [name for name in vars(stacked_hourglass) if name.startswith("hg")]
+    assert len(names) == 12
+    monkeypatch.setattr(stacked_hourglass, "StackedHourglass", build)
+    for name in names:
+        assert getattr(stacked_hourglass, name)(2, "mean", "std") == (2, "mean", "std")
 
 
 # --- gradients ------------------------------------------------------------------------------------------
@@ -135,10 +147,9 @@ def test_every_number_of_the_constructor_counts(
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(lambda: toy(1), id="eccv-1"),
-        pytest.param(lambda: toy(3, blocks=2), id="eccv-3"),
-        pytest.param(lambda: toy_workshop(1), id="workshop-1"),
-        pytest.param(toy_workshop, id="workshop-2"),
+        pytest.param(lambda: toy(1), id="1"),
+        pytest.param(lambda: toy(3, blocks=2), id="3x2"),
+        pytest.param(lambda: toy(2, stem="wide"), id="wide"),
     ],
 )
 def test_every_parameter_learns(make: Callable[[], nn.Module], answer: str) -> None:
@@ -168,6 +179,7 @@ def test_every_parameter_learns(make: Callable[[], nn.Module], answer: str) -> N
         pytest.param(2, 14, 12, 3, 64, 32, id="upright"),
         pytest.param(3, 1, 20, 2, 16, 80, id="wide"),
         pytest.param(2, 17, 8, 4, 64, 128, id="deep"),
+        pytest.param(2, 133, 8, 1, 16, 16, id="whole body"),
     ],
 )
 def test_one_heatmap_tensor_per_stack_at_a_quarter_of_the_size(
@@ -177,13 +189,6 @@ def test_one_heatmap_tensor_per_stack_at_a_quarter_of_the_size(
     outputs = net(picture(height, width))
     assert [o.shape for o in outputs] == [(2, joints, height // 4, width // 4)] * stacks
     assert {o.dtype for o in outputs} == {torch.float32}
-    assert (net.output, net.stride) == ("heatmap", 4)
-
-
-@pytest.mark.parametrize("stacks", [1, 2])
-def test_workshop_shapes(stacks: int) -> None:
-    net = toy_workshop(stacks, joints=11)
-    assert [o.shape for o in net(picture(32, 64))] == [(2, 11, 8, 16)] * stacks
     assert (net.output, net.stride) == ("heatmap", 4)
 
 
@@ -202,10 +207,9 @@ def test_sizes_that_do_not_divide_are_refused_with_the_numbers(
         check_input_size(height, width, depth)
 
 
-def test_both_networks_check_the_size_before_they_compute() -> None:
-    for net in (toy(), toy_workshop()):
-        with pytest.raises(ValueError, match=r"32 x 40 px does not fit 2 poolings.*multiples of 16"):
-            net(torch.zeros(1, 3, 32, 40))
+def test_the_network_checks_the_size_before_it_computes() -> None:
+    with pytest.raises(ValueError, match=r"32 x 40 px does not fit 2 poolings.*multiples of 16"):
+        toy()(torch.zeros(1, 3, 32, 40))
 
 
 @pytest.mark.parametrize(
@@ -217,26 +221,22 @@ def test_both_networks_check_the_size_before_they_compute() -> None:
         ({"blocks": -1}, "blocks must be at least 1, not -1"),
         ({"features": 30}, "features must be a positive multiple of 4, not 30"),
         ({"features": 0}, "features must be a positive multiple of 4, not 0"),
+        ({"stem": "narrow"}, "stem must be one of eccv, wide, not 'narrow'"),
+        ({"mean": (0.5, 0.5)}, "mean and std are three numbers each"),
+        ({"std": (0.5, 0.0, 0.5)}, "std is above 0"),
     ],
 )
-def test_numbers_that_make_no_network_are_refused(change: dict[str, int], message: str) -> None:
+def test_options_that_make_no_network_are_refused(change: dict[str, object], message: str) -> None:
+    options = {"joints": 3, "features": 16, "depth": 2} | change
     with pytest.raises(ValueError, match=message):
-        toy(**change)
-
-
-def test_workshop_build_has_one_or_two_stacks() -> None:
-    with pytest.raises(ValueError, match="1 or 2 stacks, not 3"):
-        WorkshopStackedHourglass(16, stacks=3)
-    with pytest.raises(ValueError, match="multiple of 4, not 6"):
-        WorkshopStackedHourglass(16, features=6)
+        StackedHourglass(**options)  # type: ignore[arg-type]
 
 
 # --- input values ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [toy, toy_workshop])
-def test_bytes_and_floats_of_one_picture_give_the_same(make: Callable[[], nn.Module]) -> None:
-    net = make().eval()
+def test_bytes_and_floats_of_one_picture_give_the_same() -> None:
+    net = toy().eval()
     image = picture()
     with torch.inference_mode():
         for from_bytes, from_floats in zip(net(image), net(image.float() / 255), strict=True):
@@ -257,6 +257,18 @@ def test_mean_and_std_are_applied_per_channel_and_travel_with_the_weights() -> N
         other = StackedHourglass(3, 1, 16, 2).eval()
         other.load_state_dict(net.state_dict())
         assert torch.equal(other(image)[-1], net(image)[-1])
+
+
+def test_bf16_autocast_stays_close_to_float32() -> None:
+    net, image = with_known_weights(toy(3)), picture()
+    with torch.inference_mode():
+        exact = net(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = net(image)
+    for ours, theirs in zip(rough, exact, strict=True):
+        assert ours.dtype == torch.bfloat16
+        # bf16 keeps 8 bits: a part in 256 a layer, here of some 40 in a row.
+        assert float((ours.float() - theirs).abs().max()) < 0.1 * float(theirs.abs().max())
 
 
 # --- a second implementation ----------------------------------------------------------------------------
@@ -283,13 +295,6 @@ def pre_residual(s: State, at: str, x: Tensor) -> Tensor:
     for i in (1, 2, 3):
         y = convolve(s, f"{at}.conv{i}", norm(s, f"{at}.bn{i}", y).clamp_min(0))
     return y + (convolve(s, f"{at}.skip", x) if f"{at}.skip.weight" in s else x)
-
-
-def post_residual(s: State, at: str, x: Tensor) -> Tensor:
-    y = norm(s, f"{at}.body.1", convolve(s, f"{at}.body.0", x)).clamp_min(0)
-    y = norm(s, f"{at}.body.4", convolve(s, f"{at}.body.3", y)).clamp_min(0)
-    y = norm(s, f"{at}.body.7", convolve(s, f"{at}.body.6", y))
-    return y + (norm(s, f"{at}.skip.1", convolve(s, f"{at}.skip.0", x)) if f"{at}.skip.0.weight" in s else x)
 
 
 def halve(x: Tensor) -> Tensor:
@@ -324,9 +329,11 @@ def eccv_reference(s: State, image: Tensor, stacks: int, depth: int, blocks: int
     return outputs
 
 
-@pytest.mark.parametrize(("stacks", "depth", "blocks"), [(1, 1, 1), (3, 2, 2)])
-def test_eccv_build_equals_the_second_implementation(stacks: int, depth: int, blocks: int) -> None:
-    net = live_statistics(toy(stacks, depth=depth, blocks=blocks)).double().eval()
+@pytest.mark.parametrize(
+    ("stacks", "depth", "blocks", "stem"), [(1, 1, 1, "eccv"), (3, 2, 2, "eccv"), (2, 2, 1, "wide")]
+)
+def test_network_equals_the_second_implementation(stacks: int, depth: int, blocks: int, stem: str) -> None:
+    net = with_known_weights(toy(stacks, depth=depth, blocks=blocks, stem=stem)).double()
     image = (picture().float() / 255).double()
     with torch.inference_mode():
         expected = eccv_reference(net.state_dict(), image, stacks, depth, blocks)
@@ -334,35 +341,22 @@ def test_eccv_build_equals_the_second_implementation(stacks: int, depth: int, bl
             torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
-def workshop_reference(s: State, image: Tensor, stacks: int, depth: int) -> list[Tensor]:
-    def chain(at: str, x: Tensor, count: int) -> Tensor:
-        for k in range(count):
-            x = post_residual(s, f"{at}.{k}", x)
-        return x
-
-    def hourglass(at: str, x: Tensor, n: int) -> Tensor:
-        low = chain(f"{at}.before", halve(x), 3)
-        low = hourglass(f"{at}.inner", low, n - 1) if n > 1 else post_residual(s, f"{at}.inner", low)
-        return chain(f"{at}.up", x, 3) + double(post_residual(s, f"{at}.after", low))
-
-    def neck(i: int, x: Tensor) -> Tensor:
-        return lin(s, f"necks.{i}.1", lin(s, f"necks.{i}.0", x))
-
-    pooled = halve(post_residual(s, "stem.1", lin(s, "stem.0", image, stride=2)))
-    y = neck(0, hourglass("hourglasses.0", chain("widen", pooled, 3), depth))
-    outputs = [convolve(s, "heads.0", y)]
-    if stacks == 2:
-        x = convolve(s, "merge_features", torch.cat([y, pooled], 1))
-        x = x + convolve(s, "merge_heatmaps", outputs[0])
-        outputs.append(convolve(s, "heads.1", neck(1, hourglass("hourglasses.1", x, depth))))
-    return outputs
+# --- golden values ----------------------------------------------------------------------------------------
+# Computed once with known weights. A failure means that a network answers otherwise than it did, so trained
+# weights, ours and users', are worth nothing any more: repair the network, don't renew the numbers.
 
 
-@pytest.mark.parametrize("stacks", [1, 2])
-def test_workshop_build_equals_the_second_implementation(stacks: int) -> None:
-    net = live_statistics(toy_workshop(stacks)).double().eval()
-    image = (picture().float() / 255).double()
+@pytest.mark.parametrize(
+    ("stem", "expected"),
+    [
+        ("eccv", [[0.114911, -0.144515, 0.680994, 0.228533], [-0.330647, -0.155710, 0.261730, -0.111426]]),
+        ("wide", [[0.242743, -0.404886, 0.585842, 0.192191], [-0.283798, 0.300365, 0.132027, 0.005645]]),
+    ],
+)
+def test_answers_are_what_they_always_were(stem: str, expected: list[list[float]]) -> None:
+    net = with_known_weights(toy(2, blocks=2, stem=stem)).double()
     with torch.inference_mode():
-        expected = workshop_reference(net.state_dict(), image, stacks, depth=2)
-        for ours, theirs in zip(net(image), expected, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+        outputs = net((picture().float() / 255).double())
+    for output, values in zip(outputs, expected, strict=True):
+        some = [output[0, 0, 0, 0], output[1, 1, 3, 5], output[0, 2, 7, 11], output[1].mean()]
+        assert torch.stack(some).tolist() == pytest.approx(values, abs=1e-4)

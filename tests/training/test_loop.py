@@ -148,7 +148,7 @@ def test_non_finite_loss_stops_and_is_named(tmp_path: Path, monkeypatch: pytest.
         terms = real(*args, **kwargs)  # type: ignore[arg-type]
         return terms * torch.tensor([1.0, float("nan") if len(calls) > 14 else 1.0])
 
-    monkeypatch.setattr("hourglass.training.loop.heatmap_loss", broken)
+    monkeypatch.setattr("hourglass.training.terms.heatmap_loss", broken)
     with pytest.raises(TrainingError, match=r"the loss of stage 2 became nan by step 15"):
         train(tiny(), tmp_path / "run", "tiny")
     assert load_checkpoint(tmp_path / "run" / CHECKPOINT)["step"] == 10  # the last good one

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from hourglass.cli import benchmark, data, demo, evaluate, predict, train
+from hourglass.cli import ablate, benchmark, data, demo, evaluate, predict, train
 
 app = typer.Typer(
     name="hourglass",
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(ablate.ablate)
 app.command()(predict.predict)
 app.command()(demo.demo)
 app.add_typer(data.app, name="data")

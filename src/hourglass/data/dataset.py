@@ -12,7 +12,7 @@ from hourglass import geometry
 from hourglass.data.augment import IDENTITY, Augmentation, generator, recolour, sample
 from hourglass.data.images import read_image
 from hourglass.recipe import AugmentRecipe
-from hourglass.structs import PersonRecord
+from hourglass.structs import NOT_LABELLED, OCCLUDED, PersonRecord
 
 Image = npt.NDArray[np.uint8]
 log = logging.getLogger(__name__)
@@ -23,11 +23,14 @@ _OUTSIDE_SHARE = 0.03
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One crop: image (S, S, 3) uint8 RGB, keypoints (J, 2) float32 in crop pixels, weight (J,) float32."""
+    """One crop: image (S, S, 3) uint8 RGB, keypoints (J, 2) float32 in crop pixels, weight (J,) float32,
+    occluded (J,) bool.
+    """
 
     image: Image
     keypoints: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32]
+    occluded: npt.NDArray[np.bool_]
 
 
 def make_sample(image: Image, record: PersonRecord, input_px: int, view: Augmentation = IDENTITY) -> Sample:
@@ -35,16 +38,17 @@ def make_sample(image: Image, record: PersonRecord, input_px: int, view: Augment
     center = record.center + np.array(view.shift) * record.side_px
     matrix = geometry.crop_matrix(center, record.side_px / view.scale, input_px, view.rotate_deg, view.flip)
     keypoints = geometry.apply(matrix, record.keypoints)
-    labelled = record.labelled
+    visibility = record.visibility
     if view.flip:
         order = record.skeleton.flip_permutation
-        keypoints, labelled = keypoints[order], labelled[order]
+        keypoints, visibility = keypoints[order], visibility[order]
     slack = _OUTSIDE_SHARE * input_px
     inside = ((keypoints > -slack) & (keypoints < input_px - 1 + slack)).all(-1)
     return Sample(
         image=recolour(geometry.warp(image, matrix, input_px), view),
         keypoints=keypoints.astype(np.float32),
-        weight=(labelled & inside).astype(np.float32),
+        weight=((visibility > NOT_LABELLED) & inside).astype(np.float32),
+        occluded=visibility == OCCLUDED,
     )
 
 

@@ -42,6 +42,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         image=torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2),
         keypoints=torch.from_numpy(np.stack([s.keypoints for s in samples])),
         weight=torch.from_numpy(np.stack([s.weight for s in samples])),
+        occluded=torch.from_numpy(np.stack([s.occluded for s in samples])),
     )
 
 
@@ -84,7 +85,7 @@ def training_batches(
     def make(keys: list[tuple[int, int]]) -> Batch:
         batch = collate([crops.get(epoch, index) for epoch, index in keys])
         if pin:
-            batch = Batch(batch.image.pin_memory(), batch.keypoints.pin_memory(), batch.weight.pin_memory())
+            batch = batch.pin()
         return batch
 
     keys = training_keys(crops.seed, len(crops), batch_size, start_step, rank, ranks)

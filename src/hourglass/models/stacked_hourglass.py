@@ -1,21 +1,31 @@
-"""The stacked hourglass networks of Newell, Yang and Deng: the ECCV 2016 build and the workshop build.
+"""The stacked hourglass network of Newell, Yang and Deng (ECCV 2016), with a function per published size.
 
-Every network here takes images ``(B, 3, H, W)`` and returns one heatmap tensor
+Every network of this family takes images ``(B, 3, H, W)`` and returns one heatmap tensor
 ``(B, J, H / 4, W / 4)`` per supervised stage; the last one is the answer. uint8 images are in
 0..255, floating ones in 0..1, both RGB; mean and standard deviation are buffers, so they travel with
-the weights.
+the weights. Multiply-adds (GMAC) are counted for one picture of 256 x 256.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.models.layers import PostActResidual, PreActResidual, conv_bn_relu
+from hourglass.models.layers import PreActResidual, conv_bn_relu
 
 STRIDE = 4
 """Input pixels per heatmap cell, set by the stem."""
+
+STEMS = ("eccv", "wide")
+"""The paper's stem, or the one that later PyTorch ports widened by one residual."""
+
+RGB: TypeAlias = Sequence[float]
+"""One number for each of red, green and blue."""
+
+NO_MEAN: RGB = (0.0, 0.0, 0.0)
+UNIT_STD: RGB = (1.0, 1.0, 1.0)
 
 
 class Normalise(nn.Module):
@@ -24,8 +34,12 @@ class Normalise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: RGB, std: RGB) -> None:
         super().__init__()
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError(
+                f"mean and std are three numbers each, of R, G and B, and std is above 0: not {mean}, {std}"
+            )
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
@@ -44,16 +58,37 @@ def check_input_size(height: int, width: int, depth: int) -> None:
         )
 
 
-def _check_numbers(features: int, **at_least_one: int) -> None:
-    for name, value in at_least_one.items():
+def check_numbers(features: int, counts: Mapping[str, int]) -> None:
+    """Raise ValueError, naming the option, unless every count is 1 or more and 4 divides `features`."""
+    for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
     if features < 4 or features % 4:
         raise ValueError(f"features must be a positive multiple of 4, not {features}")
 
 
-def _residuals(count: int, features: int) -> nn.Sequential:
+def residual_chain(count: int, features: int) -> nn.Sequential:
+    """`count` pre-activation residuals in a row, all of one width; keeps the shape."""
     return nn.Sequential(*(PreActResidual(features, features) for _ in range(count)))
+
+
+def pre_activation_stem(features: int, kind: str = "eccv") -> nn.Sequential:
+    """Normalised picture ``(B, 3, H, W) -> (B, features, H / 4, W / 4)``.
+
+    "eccv" is the paper's. "wide" widens at its second residual instead of its third, as later PyTorch
+    ports do: 0.16 M parameters more at 256 features. ValueError for another word.
+    """
+    if kind not in STEMS:
+        raise ValueError(f"stem must be one of {', '.join(STEMS)}, not {kind!r}")
+    quarter, half = features // 4, features // 2
+    second = half if kind == "eccv" else features
+    return nn.Sequential(
+        conv_bn_relu(3, quarter, kernel=7, stride=2),
+        PreActResidual(quarter, half),
+        nn.MaxPool2d(2),
+        PreActResidual(half, second),
+        PreActResidual(second, features),
+    )
 
 
 class Hourglass(nn.Module):
@@ -65,12 +100,12 @@ class Hourglass(nn.Module):
 
     def __init__(self, depth: int, features: int, blocks: int) -> None:
         super().__init__()
-        self.up = _residuals(blocks, features)
-        self.before = _residuals(blocks, features)
+        self.up = residual_chain(blocks, features)
+        self.before = residual_chain(blocks, features)
         self.inner: nn.Module = (
-            Hourglass(depth - 1, features, blocks) if depth > 1 else _residuals(blocks, features)
+            Hourglass(depth - 1, features, blocks) if depth > 1 else residual_chain(blocks, features)
         )
-        self.after = _residuals(blocks, features)
+        self.after = residual_chain(blocks, features)
 
     def forward(self, x: Tensor) -> Tensor:
         low = self.after(self.inner(self.before(F.max_pool2d(x, 2))))
@@ -84,14 +119,14 @@ class StackedHourglass(nn.Module):
     Args:
         joints: heatmaps per stage, J.
         stacks: hourglasses, 1 or more; each is supervised.
-        features: width of everything after the stem; even.
+        features: width of everything after the stem; a multiple of 4.
         depth: poolings in one hourglass; 4 takes 64 cells to 4.
         blocks: residuals at each position of an hourglass.
         mean, std: of RGB in 0..1, subtracted and divided inside `forward`.
+        stem: "eccv", the paper's, or "wide", the later ports'; see `pre_activation_stem`.
 
     Raises ValueError for numbers that make no network, and in `forward` for sizes that don't divide.
-    Source: ECCV 2016 with the layer list of the authors' `hg.lua`; trainable parameters for 16 joints
-    and 256 features: 3.426 M, 6.570 M, 12.858 M, 25.434 M with 1, 2, 4, 8 stacks.
+    Source: ECCV 2016 with the layer list of the authors' `hg.lua`.
     """
 
     output = "heatmap"
@@ -104,23 +139,18 @@ class StackedHourglass(nn.Module):
         features: int = 256,
         depth: int = 4,
         blocks: int = 1,
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0),
+        mean: RGB = NO_MEAN,
+        std: RGB = UNIT_STD,
+        stem: str = "eccv",
     ) -> None:
         super().__init__()
-        _check_numbers(features, joints=joints, stacks=stacks, depth=depth, blocks=blocks)
+        check_numbers(features, {"joints": joints, "stacks": stacks, "depth": depth, "blocks": blocks})
         self.depth = depth
         self.normalise = Normalise(mean, std)
-        self.stem = nn.Sequential(
-            conv_bn_relu(3, features // 4, kernel=7, stride=2),
-            PreActResidual(features // 4, features // 2),
-            nn.MaxPool2d(2),
-            PreActResidual(features // 2, features // 2),
-            PreActResidual(features // 2, features),
-        )
+        self.stem = pre_activation_stem(features, stem)
         self.hourglasses = nn.ModuleList(Hourglass(depth, features, blocks) for _ in range(stacks))
         self.necks = nn.ModuleList(
-            nn.Sequential(_residuals(blocks, features), conv_bn_relu(features, features))
+            nn.Sequential(residual_chain(blocks, features), conv_bn_relu(features, features))
             for _ in range(stacks)
         )
         self.heads = nn.ModuleList(nn.Conv2d(features, joints, 1) for _ in range(stacks))
@@ -139,96 +169,89 @@ class StackedHourglass(nn.Module):
         return heatmaps
 
 
-class WorkshopHourglass(nn.Module):
-    """One hourglass of the workshop build ``(B, in, H, W) -> (B, 512, H, W)`` at the default width.
+# The published sizes. Parameters and GMAC are those of the default number of joints; scores are of weights
+# that the named authors trained.
 
-    Residuals carry `features`; the one right before an upsampling, and the skip it meets, carry twice
-    as many.
+
+def hg1(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """ECCV 2016, 1 stack: 3.426 M parameters, 5.15 GMAC. No published score is known to us."""
+    return StackedHourglass(joints, stacks=1, mean=mean, std=std)
+
+
+def hg2(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """ECCV 2016, 2 stacks: 6.570 M parameters, 8.33 GMAC.
+
+    PCKh@0.5 88.3 on MPII val, pooled over all 16 joints, in the authors' later PyTorch release.
     """
-
-    def __init__(
-        self, depth: int, in_features: int, features: int, residual: Callable[[int, int], nn.Module]
-    ) -> None:
-        super().__init__()
-        wide = 2 * features
-        self.up = nn.Sequential(
-            residual(in_features, features), residual(features, features), residual(features, wide)
-        )
-        self.before = nn.Sequential(
-            residual(in_features, features), residual(features, features), residual(features, features)
-        )
-        self.inner = (
-            WorkshopHourglass(depth - 1, features, features, residual)
-            if depth > 1
-            else residual(features, wide)
-        )
-        self.after = residual(wide, wide)
-
-    def forward(self, x: Tensor) -> Tensor:
-        low = self.after(self.inner(self.before(F.max_pool2d(x, 2))))
-        up: Tensor = self.up(x)
-        return up + F.interpolate(low, scale_factor=2.0, mode="nearest")
+    return StackedHourglass(joints, stacks=2, mean=mean, std=std)
 
 
-class WorkshopStackedHourglass(nn.Module):
-    """The two-stack network of the workshop paper: wider hourglasses, merged by concatenation.
+def hg4(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """ECCV 2016, 4 stacks: 12.858 M parameters, 14.70 GMAC. No published score is known to us."""
+    return StackedHourglass(joints, stacks=4, mean=mean, std=std)
 
-    After the first hourglass three 1x1 convolutions give heatmaps; its features are concatenated with
-    the stem's pooled output, the heatmaps are added through a 1x1 convolution, and the second
-    hourglass looks again. `stacks=1` is the network that the paper ran on FLIC.
 
-    Args:
-        joints: heatmaps per stage, J.
-        stacks: 1 or 2.
-        features: width of the residuals, twice that before an upsampling; even.
-        depth: poolings in one hourglass.
-        mean, std: of RGB in 0..1, subtracted and divided inside `forward`.
+def hg8(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """ECCV 2016, the paper's 8 stacks: 25.434 M parameters, 27.44 GMAC.
 
-    Source: the workshop paper's figure 1, in the layer order of the released network; 26.371 M
-    trainable parameters with two stacks, 13.265 M with one, for 16 joints.
+    PCKh@0.5 88.1 on MPII val, 90.9 on MPII test.
     """
+    return StackedHourglass(joints, stacks=8, mean=mean, std=std)
 
-    output = "heatmap"
-    stride = STRIDE
 
-    def __init__(
-        self,
-        joints: int,
-        stacks: int = 2,
-        features: int = 256,
-        depth: int = 4,
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0),
-    ) -> None:
-        super().__init__()
-        if stacks not in (1, 2):
-            raise ValueError(f"the workshop build has 1 or 2 stacks, not {stacks}")
-        _check_numbers(features, joints=joints, depth=depth)
-        half, wide, residual = features // 2, 2 * features, PostActResidual
-        self.depth = depth
-        self.normalise = Normalise(mean, std)
-        self.stem = nn.Sequential(
-            conv_bn_relu(3, features // 4, kernel=7, stride=2), residual(features // 4, half), nn.MaxPool2d(2)
-        )
-        self.widen = nn.Sequential(residual(half, half), residual(half, half), residual(half, features))
-        self.hourglasses = nn.ModuleList([WorkshopHourglass(depth, features, features, residual)])
-        last = features if stacks == 2 else wide
-        self.necks = nn.ModuleList([nn.Sequential(conv_bn_relu(wide, wide), conv_bn_relu(wide, last))])
-        self.heads = nn.ModuleList([nn.Conv2d(last, joints, 1)])
-        if stacks == 2:
-            merged = features + half
-            self.merge_features = nn.Conv2d(merged, merged, 1)
-            self.merge_heatmaps = nn.Conv2d(joints, merged, 1)
-            self.hourglasses.append(WorkshopHourglass(depth, merged, features, residual))
-            self.necks.append(nn.Sequential(conv_bn_relu(wide, wide), conv_bn_relu(wide, wide)))
-            self.heads.append(nn.Conv2d(wide, joints, 1))
+def hg_4x2(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """ECCV 2016's ablations, 4 stacks of 2 residuals a position: 24.872 M parameters, 25.16 GMAC.
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        check_input_size(image.shape[-2], image.shape[-1], self.depth)
-        pooled = self.stem(self.normalise(image))
-        y = self.necks[0](self.hourglasses[0](self.widen(pooled)))
-        heatmaps: list[Tensor] = [self.heads[0](y)]
-        if len(self.hourglasses) == 2:
-            x = self.merge_features(torch.cat([y, pooled], 1)) + self.merge_heatmaps(heatmaps[0])
-            heatmaps.append(self.heads[1](self.necks[1](self.hourglasses[1](x))))
-        return heatmaps
+    PCKh@0.5 87.8 on MPII val.
+    """
+    return StackedHourglass(joints, stacks=4, blocks=2, mean=mean, std=std)
+
+
+def hg_2x4(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """ECCV 2016's ablations, 2 stacks of 4 residuals a position: 24.591 M parameters, 24.02 GMAC.
+
+    PCKh@0.5 87.4 on MPII val.
+    """
+    return StackedHourglass(joints, stacks=2, blocks=4, mean=mean, std=std)
+
+
+def hg_1x8(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """ECCV 2016's ablations, 1 stack of 8 residuals a position: 24.450 M parameters, 23.45 GMAC.
+
+    The paper shows it as a curve, without a number.
+    """
+    return StackedHourglass(joints, stacks=1, blocks=8, mean=mean, std=std)
+
+
+def hg_slides(joints: int = 17, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """The baseline of the Residual Stacked Hourglass slides (2019): 2 stacks of 2 residuals a position.
+
+    12.578 M parameters for 17 joints (the slides: 12.6 M), 13.57 GMAC. Printed: PCK 84.7 on COCO.
+    """
+    return StackedHourglass(joints, stacks=2, blocks=2, mean=mean, std=std)
+
+
+def hg1_wide(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """1 stack with the later ports' stem: 3.587 M parameters, 5.80 GMAC."""
+    return StackedHourglass(joints, stacks=1, mean=mean, std=std, stem="wide")
+
+
+def hg2_wide(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """2 stacks with the later ports' stem: 6.731 M parameters, 8.99 GMAC.
+
+    PCKh@0.5 86.95 on MPII val, mean of 14 joints, as `hg_s2_b1` of bearpaw/pytorch-pose.
+    """
+    return StackedHourglass(joints, stacks=2, mean=mean, std=std, stem="wide")
+
+
+def hg4_wide(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """4 stacks with the later ports' stem: 13.019 M parameters, 15.36 GMAC."""
+    return StackedHourglass(joints, stacks=4, mean=mean, std=std, stem="wide")
+
+
+def hg8_wide(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> StackedHourglass:
+    """8 stacks with the later ports' stem: 25.595 M parameters, 28.09 GMAC.
+
+    PCKh@0.5 88.78 on MPII val, mean of 14 joints, as `hg_s8_b1` of bearpaw/pytorch-pose.
+    """
+    return StackedHourglass(joints, stacks=8, mean=mean, std=std, stem="wide")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,11 +41,19 @@ class RunLog:
     """Writes rows to `log.jsonl` and TensorBoard, and shows progress on standard error.
 
     On resuming, rows after `start_step` are dropped, so the log reads as if nothing had happened.
-    A quiet log (other ranks') writes nothing.
+    A quiet log (other ranks') writes nothing. With a `watch` function each row goes there instead of
+    being shown.
     """
 
-    def __init__(self, folder: Path, total_steps: int, start_step: int, quiet: bool = False) -> None:
-        self.folder, self.quiet = folder, quiet
+    def __init__(
+        self,
+        folder: Path,
+        total_steps: int,
+        start_step: int,
+        quiet: bool = False,
+        watch: Callable[[Row], None] | None = None,
+    ) -> None:
+        self.folder, self.quiet, self.watch = folder, quiet, watch
         self._shown: dict[str, Any] = {"loss": "-", "PCK": "-", "rate": "-"}
         if quiet:
             return
@@ -72,7 +80,7 @@ class RunLog:
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not sys.stderr.isatty(),
+            disable=watch is not None or not sys.stderr.isatty(),
         )
         self._task = self._bar.add_task("training", total=total_steps, completed=start_step, **self._shown)
         self._total = total_steps
@@ -103,6 +111,9 @@ class RunLog:
         for key, value in row.items():
             if isinstance(value, int | float) and key not in ("step", "epoch"):
                 self._board.add_scalar(f"{row['kind']}/{key}", value, row["step"])
+        if self.watch is not None:
+            self.watch(row)
+            return
         if row["kind"] == "train":
             self._shown.update(loss=f"{row['loss']:.5f}", rate=f"{row['images_per_s']:.0f}")
         else:
@@ -115,5 +126,5 @@ class RunLog:
             self.say(f"step {row['step']}/{self._total}  epoch {row['epoch']:.2f}  {shown}{eta}")
 
     def say(self, text: str) -> None:
-        if not self.quiet:
+        if not self.quiet and self.watch is None:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)

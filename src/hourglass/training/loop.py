@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,15 +25,21 @@ from hourglass.checkpoint import (
 from hourglass.data.dataset import Image, TrainingCrops, decode_all
 from hourglass.data.loader import training_batches
 from hourglass.evaluate import predict_records, score
-from hourglass.losses import heatmap_loss
+from hourglass.models.deeppose import DeepPose
 from hourglass.recipe import Recipe, recipe_to_yaml
 from hourglass.structs import PersonRecord
-from hourglass.training.logs import RunLog, read_rows
+from hourglass.training.cascade import begin_stage, fit_displacements, set_displacements, stage_of
+from hourglass.training.logs import Row, RunLog, read_rows
 from hourglass.training.optim import Ema, lr_factor, make_optimiser, set_lr, total_norm
 from hourglass.training.setup import RunPlan, check_folder, check_same_recipe, launch, plan_run
+from hourglass.training.terms import Moment, loss_terms
 
 METRIC = "PCK@0.2"
 CHECKPOINT, BEST, LAST = "last.ckpt", "best.safetensors", "last.safetensors"
+
+
+_DISPLACEMENT_PEOPLE = 2000
+"""crops on which a cascade's earlier stages are measured before the next one is trained"""
 
 
 class TrainingError(RuntimeError):
@@ -59,6 +65,12 @@ class Trainer:
     step: int = 0
     best: float = -math.inf
 
+    @property
+    def stage(self) -> tuple[int, int, int]:
+        """Stage of a cascade in training, its first step, and its steps; other networks are one stage."""
+        cascade = self.recipe.target.loss == "coordinates"
+        return stage_of(self.step, self.plan.steps, self.recipe.network.stacks if cascade else 1)
+
     def state(self) -> dict[str, Any]:
         return {
             "recipe": recipe_to_yaml(self.recipe),
@@ -78,6 +90,8 @@ class Trainer:
             self.ema.network.load_state_dict(state["ema"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.best = int(state["step"]), float(state["best"])
+            if isinstance(self.network.module, DeepPose):
+                begin_stage(self.network.module, self.stage[0])
         except (KeyError, TypeError, RuntimeError) as error:
             raise WeightsError(f"{path} does not hold a run of this recipe") from error
 
@@ -94,6 +108,7 @@ def train(
     accelerator: str = "auto",
     devices: str = "auto",
     stop_after: int | None = None,
+    watch: Callable[[Row], None] | None = None,
 ) -> Path:
     """Run a recipe and return the best weights' file.
 
@@ -103,6 +118,7 @@ def train(
         resume: go on from `out`'s checkpoint, where there is one.
         accelerator, devices: Lightning Fabric's; under torchrun its processes are used.
         stop_after: take this many steps in all, then stop as Ctrl-C would (for tests and slices).
+        watch: gets every row of the log, and nothing is shown.
 
     Raises Interrupted after Ctrl-C or `stop_after`, TrainingError on a non-finite value, and ValueError
     or OSError for a recipe, data or folder that can't be used.
@@ -122,7 +138,7 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
         text = recipe_to_yaml(recipe)
         write_atomically(out / "recipe.yaml", lambda part: part.write_text(text))
-    with RunLog(out, plan.steps, trainer.step, quiet=not fabric.is_global_zero) as log:
+    with RunLog(out, plan.steps, trainer.step, quiet=not fabric.is_global_zero, watch=watch) as log:
         millions = sum(p.numel() for p in trainer.network.parameters()) / 1e6
         log.say(
             f"{name}: {len(records)} people to train on, {len(val_records)} to validate, {plan.steps} steps "
@@ -147,7 +163,7 @@ def _set_up(
 ) -> Trainer:
     skeleton = records[0].skeleton
     facts = facts_of(recipe, skeleton, name)
-    network = build_network(recipe.network, len(skeleton), recipe.data.mean, recipe.data.std)
+    network = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
     if recipe.train.init:
         start, start_facts = load_network(recipe.train.init)
         if start_facts.skeleton != skeleton:
@@ -158,7 +174,7 @@ def _set_up(
             network.load_state_dict(start.state_dict())
         except RuntimeError as error:
             raise WeightsError(f"{recipe.train.init} is another network than the recipe's") from error
-    averaged = build_network(recipe.network, len(skeleton), recipe.data.mean, recipe.data.std)
+    averaged = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
     if recipe.train.channels_last:
         network, averaged = channels_last(network), channels_last(averaged)
     averaged.to(fabric.device).eval().requires_grad_(False)
@@ -190,9 +206,11 @@ def _fit(
     meter = _Meter(trainer)
     with _stop_flag() as stopped:
         while trainer.step < plan.steps:
+            _enter_stage(trainer, crops)
             meter.add(*_train_step(trainer, next(batches).to(fabric.device)))
+            first = trainer.stage[1]
             trainer.step += 1
-            trainer.ema.update(trainer.step)
+            trainer.ema.update(trainer.step - first)
             log.advance(trainer.step)
             last = trainer.step == plan.steps
             stopping = bool(stopped) or trainer.step == stop_after
@@ -211,16 +229,33 @@ def _fit(
                 )
 
 
+def _enter_stage(trainer: Trainer, crops: TrainingCrops) -> None:
+    """Where a cascade's next stage begins: keep what was learnt, and measure where it still errs."""
+    stage, first, _ = trainer.stage
+    network, averaged = trainer.network.module, trainer.ema.network
+    if not isinstance(network, DeepPose) or not isinstance(averaged, DeepPose) or trainer.step != first:
+        return
+    network.load_state_dict(averaged.state_dict())
+    if stage > 1:
+        batch_size = trainer.recipe.train.batch_size
+        batches = training_batches(crops, batch_size, trainer.step, trainer.recipe.data.workers)
+        count = min(trainer.plan.per_epoch, math.ceil(_DISPLACEMENT_PEOPLE / batch_size))
+        device = trainer.fabric.device
+        some = (next(batches).to(device) for _ in range(count))
+        set_displacements(network, stage, *fit_displacements(network, some))
+    begin_stage(network, stage)
+    begin_stage(averaged, stage)
+
+
 def _train_step(trainer: Trainer, batch: Any) -> tuple[Tensor, Tensor]:
     """One optimiser step; returns the loss terms (S,) and the gradient norm, still on the device."""
     recipe, plan = trainer.recipe, trainer.plan
-    factor = lr_factor(trainer.step, plan.steps, recipe.schedule, plan.per_epoch, recipe.train.batch_size)
+    stage, first, length = trainer.stage
+    step = trainer.step - first
+    factor = lr_factor(step, length, recipe.schedule, plan.per_epoch, recipe.train.batch_size)
     set_lr(trainer.optimiser, recipe.optimiser.lr * factor)
-    memory = torch.channels_last if recipe.train.channels_last else torch.contiguous_format
-    stages = trainer.network(batch.image.contiguous(memory_format=memory))
-    target = recipe.target
-    stride = batch.image.shape[-1] / stages[-1].shape[-1]
-    terms = heatmap_loss(stages, batch.keypoints, batch.weight, stride, target.sigma_hm, target.peak_weight)
+    moment = Moment(trainer.step, plan.steps, stage, trainer.fabric.global_rank)
+    terms = loss_terms(trainer.fabric, trainer.network, batch, recipe, moment)
     trainer.fabric.backward(terms.sum())
     gradients = [p.grad for p in trainer.network.parameters() if p.grad is not None]
     norm = total_norm(gradients)
@@ -301,13 +336,15 @@ def _validate(
             workers=trainer.recipe.data.workers,
             images=images,
         )
-        value = score(predictions, records)["metrics"][METRIC]["mean"]
+        metrics = score(predictions, records)["metrics"][METRIC]
+        value = metrics["mean"]
         log.write(
             {
                 "kind": "val",
                 "step": trainer.step,
                 "epoch": trainer.step / trainer.plan.per_epoch,
                 METRIC: value,
+                "joints": {joint: metrics[joint] for joint in trainer.facts.skeleton.joints},
                 "seconds": time.perf_counter() - began,
             }
         )

@@ -61,8 +61,17 @@ def launch(recipe: Recipe, accelerator: str, devices: str) -> Fabric:
     if count == "auto" and accelerator in ("auto", "cpu") and not torch.cuda.is_available():
         count = 1
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    # A cascade trains one stage at a time: the other stages' parameters see no gradient.
+    partly = recipe.network.build == "deeppose" and count != 1
+    strategy = "ddp_find_unused_parameters_true" if partly else "auto"
     try:
-        fabric = Fabric(accelerator=accelerator, devices=count, num_nodes=nodes, precision=precision)  # type: ignore[arg-type]
+        fabric = Fabric(
+            accelerator=accelerator,
+            strategy=strategy,
+            devices=count,
+            num_nodes=nodes,
+            precision=precision,  # type: ignore[arg-type]
+        )
     except (ValueError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise RecipeError(

@@ -1,0 +1,1 @@
+"""Sets of designs trained under one budget, and the report that compares them."""

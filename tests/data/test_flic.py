@@ -1,0 +1,191 @@
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from hourglass.data.flic import SHARED, load_records
+from hourglass.skeleton import FLIC11
+from hourglass.structs import PersonRecord
+
+
+def content(count: int = 2) -> dict[str, Any]:
+    """What the authors' file holds: the first joint of each at (300.5, 200), the next ones 5 px further."""
+    corner = np.array([300.5, 200.0])
+    return {
+        "imgname": np.array([f"film-{n}.jpg" for n in range(count)], "S"),
+        "part": np.tile(corner + 5.0 * np.arange(11)[:, None], (count, 1, 1)),
+        "visible": np.ones((count, 11)),
+        "center": np.tile(np.array([310.25, 240], np.float32), (count, 1)),
+        "scale": np.full(count, 2.2),
+        "index": np.arange(4, 4 + count),
+        "person": np.zeros(count, np.int64),
+        "normalize": np.full(count, 90.0),
+        "torsoangle": np.zeros(count),
+    }
+
+
+def dataset(root: Path, fields: dict[str, Any], name: str = "annot/train.h5") -> Path:
+    """A FLIC folder with one file of annotations and an empty file for each of 3 pictures."""
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(root / name, "w") as file:
+        for key, value in fields.items():
+            file[key] = value
+    (root / "images").mkdir(exist_ok=True)
+    for n in range(3):
+        (root / "images" / f"film-{n}.jpg").touch()
+    return root
+
+
+def test_coordinates_visibility_and_crop_by_hand(tmp_path: Path) -> None:
+    _, record = load_records(dataset(tmp_path, content()), "train")
+    assert record.skeleton is FLIC11
+    assert (record.image, record.image_id) == (tmp_path / "images" / "film-1.jpg", "film-1.jpg")
+    assert record.person_id == 601
+    # As stored: neither coordinates nor the crop are adjusted.
+    left_shoulder, left_hip = FLIC11.index("left_shoulder"), FLIC11.index("left_hip")
+    assert (left_shoulder, left_hip) == (0, 6)
+    np.testing.assert_allclose(record.keypoints[[left_shoulder, left_hip]], [(300.5, 200), (330.5, 230)])
+    assert record.visibility.tolist() == [2] * 11
+    np.testing.assert_allclose(record.center, (310.25, 240))
+    assert record.side_px == pytest.approx(440)
+
+
+def test_the_crop_is_what_the_file_says(tmp_path: Path) -> None:
+    fields = content()
+    fields["scale"] = np.array([2.2, 1.1])
+    fields["center"] = np.array([[310.25, 240], [100, 200]])
+    first, second = load_records(dataset(tmp_path, fields))
+    np.testing.assert_allclose([first.side_px, second.side_px], [440, 220])
+    np.testing.assert_allclose(second.center, (100, 200))
+
+
+def test_splits_are_files_in_annot_or_in_the_root(tmp_path: Path) -> None:
+    dataset(tmp_path, content(3), "train.h5")
+    assert len(load_records(tmp_path, "train")) == 3
+    dataset(tmp_path, content(2))
+    assert len(load_records(tmp_path, "train")) == 2
+    with pytest.raises(FileNotFoundError, match=r"of the val split: none of annot/valid\.h5, valid\.h5"):
+        load_records(tmp_path, "val")
+    dataset(tmp_path, content(1), "valid.h5")
+    assert len(load_records(tmp_path, "val")) == 1
+
+
+@pytest.mark.parametrize("split", ["test", "valid", ""])
+def test_unknown_split_names_the_known(tmp_path: Path, split: str) -> None:
+    with pytest.raises(ValueError, match=f"FLIC has no split '{split}'; it has train, val"):
+        load_records(tmp_path, split)
+
+
+def test_missing_parts_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere; give the folder that holds FLIC's"):
+        load_records(tmp_path / "nowhere")
+    root = dataset(tmp_path, content(3))
+    (root / "images" / "film-2.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of the 3 photos of FLIC's train .*first is film-2\.jpg"):
+        load_records(root)
+    shutil.rmtree(root / "images")
+    with pytest.raises(FileNotFoundError, match=r"no folder .*images; it should hold the pictures of FLIC's"):
+        load_records(root)
+
+
+def test_mpiis_file_is_not_flics(tmp_path: Path) -> None:
+    fields = content() | {"part": np.ones((2, 16, 2)), "visible": np.ones((2, 16))}
+    with pytest.raises(ValueError, match=r"'part' is .*\(2, 16, 2\); expected numbers of shape \(2, 11, 2\)"):
+        load_records(dataset(tmp_path, fields))
+
+
+@pytest.mark.parametrize("key", ["imgname", "part", "visible", "center", "scale", "index", "person"])
+def test_a_file_without_a_field(tmp_path: Path, key: str) -> None:
+    fields = content()
+    del fields[key]
+    with pytest.raises(ValueError, match=rf"train\.h5 holds no '{key}'"):
+        load_records(dataset(tmp_path, fields))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    for key, problem in (
+        ("part", "nose is labelled but not a finite number"),
+        ("center", "the centre of the person is not"),
+        ("scale", "the scale is"),
+    ):
+        fields = content()
+        fields[key][(1, 10, 0) if key == "part" else 1] = value
+        with pytest.raises(ValueError, match=rf"train\.h5: row 1: {problem}"):
+            load_records(dataset(tmp_path, fields))
+
+
+def test_bytes_that_are_no_hdf5(tmp_path: Path) -> None:
+    root = dataset(tmp_path, content())
+    whole = (root / "annot" / "train.h5").read_bytes()
+    for damaged in (b"", b"no HDF5", whole[: len(whole) // 2]):
+        (root / "annot" / "train.h5").write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match=r"train\.h5 is not an HDF5 file that can be read, or is cut off"
+        ):
+            load_records(root)
+
+
+REAL = Path(os.environ.get("HOURGLASS_DATA", "")) / "flic" / "annot"
+needs_data = pytest.mark.skipif("HOURGLASS_DATA" not in os.environ, reason="HOURGLASS_DATA names no folder")
+
+
+def real(root: Path, variant: str) -> tuple[list[PersonRecord], list[PersonRecord]]:
+    """Train and val of one variant, with an empty file for each picture."""
+    (root / "images").mkdir(parents=True)
+    for split in ("train", "valid"):
+        (root / f"{split}.h5").symlink_to(REAL / f"{split}{variant}.h5")
+        for name in (REAL / f"{split}_images.txt").read_text().split():
+            (root / "images" / name).touch()
+    return load_records(root, "train"), load_records(root, "val")
+
+
+def points(records: list[PersonRecord]) -> Any:
+    return np.stack([r.keypoints for r in records])
+
+
+@pytest.mark.realdata
+@needs_data
+def test_the_real_flic(tmp_path: Path) -> None:
+    train, val = real(tmp_path, "")
+    assert (len(train), len(val)) == (3987, 1016)
+    images = [{r.image_id for r in records} for records in (train, val)]
+    assert (len(images[0]), len(images[1])) == (3628, 926)
+    assert images[0] & images[1] == set(SHARED)
+    everybody = train + val
+    assert len({r.person_id for r in everybody}) == 5003
+    np.testing.assert_allclose([r.side_px for r in everybody], 440)
+    assert {float(r.center[1]) for r in everybody} == {240.0}
+    assert all((r.visibility == 2).all() for r in everybody)
+    first = train[0]
+    assert first.image_id == "12-oclock-high-special-edition-00006361.jpg"
+    np.testing.assert_allclose(first.center, (266.77985, 240), rtol=1e-6)
+    np.testing.assert_allclose(first.keypoints[0], (327.87756, 213.3125), rtol=1e-6)
+    # FACTS, B3: the centre follows the torso, and hardly a joint lies outside the crop.
+    torso = points(everybody)[
+        :, [FLIC11.index(f"{s}_{p}") for s in ("left", "right") for p in ("shoulder", "hip")]
+    ]
+    center = np.stack([r.center for r in everybody])
+    assert np.abs(torso[:, :, 0].mean(1) - center[:, 0]).mean() < 7
+    assert (np.abs(points(everybody) - center[:, None]) > 220).any(-1).mean() < 0.008
+
+
+@pytest.mark.realdata
+@needs_data
+def test_the_two_real_variants(tmp_path: Path) -> None:
+    observer, person = real(tmp_path / "observer", ""), real(tmp_path / "person", "_personcentric")
+    left, right = FLIC11.index("left_shoulder"), FLIC11.index("right_shoulder")
+    for theirs, own, stem, swapped in zip(observer, person, ("train", "valid"), (199, 48), strict=True):
+        a, b = points(theirs), points(own)
+        assert (a[:, left, 0] > a[:, right, 0]).all()
+        differ = (a != b).any((1, 2))
+        assert int(differ.sum()) == swapped
+        np.testing.assert_array_equal(a[differ], b[differ][:, FLIC11.flip_permutation])
+        # FACTS, B4: the file's torso is the person's own right shoulder to left hip.
+        with h5py.File(REAL / f"{stem}.h5") as file:
+            length = np.linalg.norm(b[:, right] - b[:, FLIC11.index("left_hip")], axis=1)
+            np.testing.assert_allclose(length, file["normalize"][()], rtol=1e-4)
