@@ -153,11 +153,19 @@ class NetworkRecipe:
             f"the workshop build has 1 or 2 stacks, not {self.stacks}",
         )
         check(
-            self.build not in HOURGLASSES or self.features % 8 == 0 or self.unit == "residual",
+            self.build != "mssh" or self.features % 8 == 0,
             "network.features",
-            f"{self.features} can't be shared by an inception block's concatenated branches: "
-            "give a multiple of 8",
+            f"{self.features} can't be shared by a block's concatenated branches: give a multiple of 8",
         )
+        for build, least, why in (
+            ("hg_int", 3, "for losses at three resolutions"),
+            ("mssh", 2, "for an hourglass at an eighth of the input's resolution"),
+        ):
+            check(
+                self.build != build or self.depth >= least,
+                "network.depth",
+                f"must be at least {least} {why}, not {self.depth}",
+            )
         self._check_strides()
 
     def _check_strides(self) -> None:

@@ -137,3 +137,54 @@ def test_a_cascade_meets_the_truth_first_and_simulated_errors_later() -> None:
     drawn = [loss_terms(FABRIC, network, people, rule, moment).item() for moment in moments]
     assert drawn[0] == drawn[1]
     assert len({*drawn}) == 3
+
+
+class Ranks:
+    """Stands for a process group of two: first it hears what each rank gives, then it answers."""
+
+    world_size = 2
+
+    def __init__(self) -> None:
+        self.heard: list[Tensor] = []
+        self.answers: list[Tensor] = []
+
+    def all_reduce(self, tensor: Tensor, reduce_op: str) -> Tensor:
+        if self.answers:
+            return self.answers.pop(0)
+        self.heard.append(tensor)
+        return tensor
+
+    def agree(self) -> None:
+        """Two sums of labels and two means of losses, for rank 0 and again for rank 1."""
+        labels_0, losses_0, labels_1, losses_1 = self.heard
+        self.answers = [labels_0 + labels_1, (losses_0 + losses_1) / 2] * 2
+
+
+def test_adaptive_weights_are_those_of_the_whole_batch_on_every_rank() -> None:
+    generator = torch.Generator().manual_seed(5)
+    scale = torch.linspace(0.05, 0.6, 14)[None, :, None, None]
+    stages = [torch.randn(4, 14, 16, 16, generator=generator) * scale for _ in range(2)]
+    keypoints, weight = torch.rand(4, 14, 2, generator=generator) * 63, torch.ones(4, 14)
+    weight[:3, 2] = 0  # one rank alone sees this joint
+    image = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+    rule = recipe(TWO, adaptive="half_linear")
+    whole = loss_terms(FABRIC, Fixed(*stages), Batch(image, keypoints, weight), rule, Moment(0, 10))
+    ranks = Ranks()
+
+    def both() -> list[Tensor]:
+        return [
+            loss_terms(
+                ranks,  # type: ignore[arg-type]
+                Fixed(*(stage[part] for stage in stages)),
+                Batch(image[part], keypoints[part], weight[part]),
+                rule,
+                Moment(0, 10),
+            )
+            for part in (slice(0, 2), slice(2, 4))
+        ]
+
+    alone = both()
+    ranks.agree()
+    together = both()
+    torch.testing.assert_close((together[0] + together[1]) / 2, whole)
+    assert not torch.allclose((alone[0] + alone[1]) / 2, whole, rtol=1e-4)

@@ -67,6 +67,10 @@ def predict(
     from hourglass.inference.predictor import Predictor
 
     predictor = Predictor.from_pretrained(weights, device, precision, flip_test)  # type: ignore[arg-type]
+    if heatmaps and predictor.network.output == "coordinates":
+        raise ValueError(
+            f"{predictor.facts.name} answers with coordinates and has no heatmaps: leave out --heatmaps"
+        )
     job = _Job(predictor, given, out, overlay, heatmaps, threshold)
     _run(job, files, names)
     _write_results(job, json_path, coco)

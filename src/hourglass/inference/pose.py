@@ -81,8 +81,11 @@ class Pose:
         With the picture they lie over the part of it that the network saw, sharp and without what the
         crop holds beyond its edges; else over the crop.
 
-        Raises ValueError unless the prediction was made with `keep_heatmaps=True`.
+        Raises ValueError unless the prediction was made with `keep_heatmaps=True`, by weights that have
+        heatmaps at all.
         """
+        if self.heatmaps == ():
+            raise ValueError("the weights that found this pose answer with coordinates and have no heatmaps")
         if self.heatmaps is None or self.crop is None:
             raise ValueError("this pose carries no heatmaps; predict with keep_heatmaps=True")
         if image is None:
