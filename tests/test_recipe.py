@@ -1,7 +1,7 @@
 import ast
 import inspect
 import itertools
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -31,37 +31,7 @@ def load(tmp_path: Path, text: str, *overrides: str) -> Recipe:
     return load_recipe(path, overrides)
 
 
-# Bundled recipes
-
-
-def test_there_are_bundled_recipes() -> None:
-    assert "lspet_hg2_small" in BUNDLED
-
-
-@pytest.mark.parametrize("name", BUNDLED)
-def test_every_bundled_recipe_loads_and_makes_a_network(name: str) -> None:
-    from hourglass.build import build_network
-    from hourglass.models.stacked_hourglass import check_input_size
-
-    recipe = load_recipe(find_recipe(name))
-    narrow = replace(recipe.network, features=8)
-    build_network(narrow, 14, recipe.data.mean, recipe.data.std)
-    check_input_size(recipe.data.input_px, recipe.data.input_px, recipe.network.depth)
-    assert recipe.train.length.in_steps(100, recipe.train.batch_size) > 0
-    assert all(isinstance(drop, Duration) for drop in recipe.schedule.drops)
-
-
-@pytest.mark.parametrize("name", BUNDLED)
-def test_every_bundled_recipe_opens_with_its_command(name: str) -> None:
-    head = BUNDLED[name].read_text(encoding="utf-8").split("\nnetwork:")[0]
-    assert all(line.startswith("#") for line in head.splitlines())
-    assert f"hourglass train {name}" in head
-
-
-@pytest.mark.parametrize("name", BUNDLED)
-def test_a_recipe_written_out_reads_back_the_same(name: str, tmp_path: Path) -> None:
-    recipe = load_recipe(BUNDLED[name])
-    assert load(tmp_path, recipe_to_yaml(recipe)) == recipe
+# Writing
 
 
 def test_the_defaults_are_a_recipe(tmp_path: Path) -> None:

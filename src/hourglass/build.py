@@ -138,7 +138,7 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
         if not data.annotations:
             raise RecipeError("data.annotations (--annotations) is missing: coco data needs a JSON file")
         annotations = Path(data.annotations.replace("{split}", split))
-        records = coco(annotations, root, data.category or None)
+        records = coco(annotations, Path(data.root.replace("{split}", split)), data.category or None)
     elif data.name == "pack":
         from hourglass.data.pack import load_records as pack
 

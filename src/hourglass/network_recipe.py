@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from math import inf
 
 HOURGLASSES = (
     "eccv",
@@ -145,7 +146,7 @@ class NetworkRecipe:
                 f"network.{name}",
                 f"must be a positive odd number, not {value}",
             )
-        check(self.box_sigma > 0, "network.box_sigma", f"must be positive, not {self.box_sigma}")
+        check(0 < self.box_sigma < inf, "network.box_sigma", f"must be positive, not {self.box_sigma}")
         check(0 <= self.dropout < 1, "network.dropout", f"must lie in 0..1 and below 1, not {self.dropout}")
         check(
             self.build != "workshop" or self.stacks <= 2,

@@ -11,6 +11,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from hourglass.heatmap import DECODINGS
 from hourglass.network_recipe import NetworkRecipe as NetworkRecipe
 from hourglass.network_recipe import RecipeError as RecipeError
@@ -42,7 +46,9 @@ class Duration:
         given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
         check(len(given) <= 1, " and ".join(given), "only one unit may be given for one duration")
         for name in given:
-            check(getattr(self, name) >= 0, name, "a duration can't be negative")
+            value = getattr(self, name)
+            check(isinstance(value, int | float), name, f"a duration is a number, not {value!r}")
+            check(value >= 0, name, "a duration can't be negative")
 
     def in_steps(self, steps_per_epoch: int, batch_size: int) -> int:
         """Whole optimiser steps, rounded; 0 when nothing is set."""
@@ -73,7 +79,7 @@ class DataRecipe:
     name: str = "lspet"
     """kind of data: `lspet`, `lsp`, `mpii`, `flic`, `coco`, `pack` or `synthetic`"""
     root: str = ""
-    """dataset folder (`lspet`: holds joints.mat and images/), COCO file's image folder, or pack file"""
+    """dataset folder (`lspet`: joints.mat and images/), pack file, or COCO images ({split} is replaced)"""
     annotations: str = ""
     """`coco`: the training JSON file; `{split}` in it is replaced by the split"""
     category: str = ""
@@ -102,7 +108,8 @@ class DataRecipe:
         check(self.workers >= 1, "data.workers", f"must be at least 1, not {self.workers}")
         for name in ("people", "val_people", "cache_gb"):
             check(getattr(self, name) >= 0, f"data.{name}", "can't be negative")
-        check(all(s > 0 for s in self.std), "data.std", "must be positive")
+        check(all(map(math.isfinite, self.mean)), "data.mean", "must be finite")
+        check(all(0 < s < math.inf for s in self.std), "data.std", "must be positive and finite")
 
 
 @dataclass(frozen=True)
@@ -159,8 +166,7 @@ class TargetRecipe:
     occluded: str = "visible"
     """an occluded joint's target is a Gaussian as for a `visible` one, or a `negative` one (MSSH)"""
     adaptive: str = "none"
-    """weigh joints from stage to stage by their loss (MSSH): how a loss is brought into 0..1, `half_linear`,
-    `square`, `exponential` or `linear`; `none` counts all alike"""
+    """MSSH: joints weigh by the stage before; how a loss is brought into 0..1 (ADAPTIVE), or `none`"""
     truth_share: float = 0.0
     """`chained`: over this first share of the run truth is fed back with a probability falling from 1 to 0"""
 
@@ -315,13 +321,9 @@ def find_recipe(name: str) -> Path:
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a YAML recipe and apply `section.key=value` overrides.
-
-    Raises RecipeError, naming the file or the key, for anything that is not a usable recipe.
-    """
+    """Read a YAML recipe and apply `section.key=value` overrides; raises RecipeError naming file and key."""
+    layers: list[Any] = []
     import yaml
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     try:
         written: Any = OmegaConf.load(path)
@@ -340,14 +342,29 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         if isinstance(error, RecipeError):
             raise RecipeError(f"{path.name}: {error}") from error
         key = getattr(error, "full_key", None)
-        reason = str(getattr(error, "msg", None) or error).splitlines()[0].replace("$VALUE", "the value")
+        reason = str(getattr(error, "msg", None) or error).splitlines()[0]
+        if not key or "." not in key:  # inside a list the error has lost its place
+            key, value = _culprit(layers) or (key, None)
+            reason = reason if value is None else f"{value!r} is not of the right kind or length"
         raise RecipeError(f"{path.name}: {key}: {reason}" if key else f"{path.name}: {reason}") from error
 
 
-def _dotted(overrides: Sequence[str]) -> Any:
-    import yaml
-    from omegaconf import OmegaConf
+def _culprit(layers: Sequence[Any]) -> tuple[str, Any] | None:
+    """The first key, with its value, that can't be set by itself; None when each of them can."""
+    for layer in layers:
+        for section, values in layer.items():
+            for key, value in values.items():
+                try:
+                    one = OmegaConf.create({section: {key: value}})
+                    OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Recipe), one))
+                except (OmegaConfBaseException, TypeError):
+                    return f"{section}.{key}", value
+                except ValueError:
+                    continue  # a value that only fits together with others
+    return None
 
+
+def _dotted(overrides: Sequence[str]) -> Any:
     given = OmegaConf.create()
     for override in overrides:
         try:
@@ -380,6 +397,4 @@ def _whole_durations(layer: Any) -> Any:
 
 def recipe_to_yaml(recipe: Recipe) -> str:
     """The complete recipe, defaults included, as YAML that `load_recipe` reads back."""
-    from omegaconf import OmegaConf
-
     return OmegaConf.to_yaml(OmegaConf.structured(recipe))
