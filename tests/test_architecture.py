@@ -29,6 +29,7 @@ LAYERS: dict[str, int] = {
     "draw": 2,
     "plots": 2,
     "build": 3,
+    "diagram": 3,
     "inference": 4,
     "evaluate": 5,
     "export": 5,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from hourglass.cli import ablate, benchmark, data, demo, evaluate, predict, train
+from hourglass.cli import ablate, benchmark, data, demo, evaluate, models, predict, train
 
 app = typer.Typer(
     name="hourglass",
@@ -20,6 +20,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(ablate.ablate)
 app.command()(predict.predict)
+app.command()(models.models)
 app.command()(demo.demo)
 app.add_typer(data.app, name="data")
 app.add_typer(benchmark.app, name="benchmark")
