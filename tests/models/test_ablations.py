@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from hourglass.models.ablations import (
     DesignRow,
@@ -17,8 +16,27 @@ from hourglass.models.ablations import (
     hg_stacked_add,
     hg_stacked_int,
 )
+from plain_layers import (
+    State,
+    answers,
+    chain,
+    conv,
+    convolve,
+    dead_parameters,
+    enlarge,
+    halve,
+    in_double,
+    lin,
+    normalised,
+    parameters,
+    picture,
+    post_activation,
+    post_residual,
+    under_autocast,
+    with_known_weights,
+    workshop_hourglass,
+)
 
-State = dict[str, Tensor]
 Design = Callable[..., Any]
 
 DESIGNS: dict[str, Design] = {
@@ -29,54 +47,23 @@ DESIGNS: dict[str, Design] = {
     "HG-Stacked-Add": hg_stacked_add,
 }
 every_design = pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
-
-
-def picture(height: int = 32, width: int = 64, count: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(4)
-    return torch.randint(0, 256, (count, 3, height, width), generator=generator, dtype=torch.uint8)
-
-
-def with_known_weights(net: nn.Module) -> nn.Module:
-    """Every tensor drawn by name, not by order of construction; batch-norms as after training."""
-    generator = torch.Generator().manual_seed(8)
-    for name, tensor in sorted(net.state_dict().items()):
-        if name.startswith("normalise.") or not tensor.is_floating_point():
-            continue
-        if tensor.ndim == 4:
-            bound = tensor[0].numel() ** -0.5
-            tensor.uniform_(-bound, bound, generator=generator)
-        elif name.endswith(("weight", "running_var")):
-            tensor.uniform_(0.5, 1.5, generator=generator)
-        else:
-            tensor.uniform_(-0.3, 0.3, generator=generator)
-    return net.eval()
-
-
-def answers(net: nn.Module) -> list[Tensor]:
-    with torch.inference_mode():
-        outputs: list[Tensor] = net.double()((picture().float() / 255).double())
-    return outputs
+WIDE = picture(32, 64)
 
 
 # --- layers and parameters ------------------------------------------------------------------------------
 # Pairs of (convolutions, parameters), added up from the paper's description.
 
 
-def conv(i: int, o: int, kernel: int = 1) -> Tensor:
-    return torch.tensor([1, i * o * kernel**2 + o])
-
-
-def norm_of(o: int) -> Tensor:
-    return torch.tensor([0, 2 * o])
+def conv_of(i: int, o: int) -> Tensor:
+    return torch.tensor([1, conv(i, o)])
 
 
 def lin_of(i: int, o: int, kernel: int = 1) -> Tensor:
-    return conv(i, o, kernel) + norm_of(o)
+    return torch.tensor([1, conv(i, o, kernel) + 2 * o])
 
 
 def residual(i: int, o: int) -> Tensor:
-    body = lin_of(i, o // 2) + lin_of(o // 2, o // 2, 3) + lin_of(o // 2, o)
-    return body + lin_of(i, o) if i != o else body
+    return torch.tensor([3 if i == o else 4, post_activation(i, o)])
 
 
 def start(f: int) -> Tensor:
@@ -86,20 +73,20 @@ def start(f: int) -> Tensor:
 
 def single(joints: int, f: int, depth: int, heads: int) -> Tensor:
     level = 5 * residual(f, f) + residual(f, 2 * f) + 6 * residual(f, f) + 3 * residual(2 * f, 2 * f)
-    end = 2 * lin_of(2 * f, 2 * f) + conv(2 * f, joints)
+    end = 2 * lin_of(2 * f, 2 * f) + conv_of(2 * f, joints)
     bottom = residual(f, 2 * f) + residual(2 * f, 2 * f)
-    return start(f) + depth * level + bottom + end + heads * (lin_of(2 * f, f) + conv(f, joints))
+    return start(f) + depth * level + bottom + end + heads * (lin_of(2 * f, f) + conv_of(f, joints))
 
 
 def stacked(joints: int, f: int, depth: int, feedback: bool) -> Tensor:
     wide, merged = 2 * f, f + f // 2
-    total = start(f) + lin_of(wide, wide) + lin_of(wide, f) + 2 * lin_of(wide, wide) + conv(wide, joints)
+    total = start(f) + lin_of(wide, wide) + lin_of(wide, f) + 2 * lin_of(wide, wide) + conv_of(wide, joints)
     for entering in (f, merged):
         total = total + residual(f, wide)
         for i in [entering] + [f] * (depth - 1):
             total = total + 2 * residual(i, f) + 3 * residual(f, f) + residual(f, wide) + residual(wide, wide)
     if feedback:
-        total = total + conv(f, joints) + conv(merged, merged) + conv(joints, merged)
+        total = total + conv_of(f, joints) + conv_of(merged, merged) + conv_of(joints, merged)
     return total
 
 
@@ -154,7 +141,7 @@ def test_every_number_of_the_functions_counts(joints: int, features: int, depth:
     }
     for name, design in DESIGNS.items():
         net = design(joints, features, depth)
-        assert sum(p.numel() for p in net.parameters()) == by_hand[name][1]
+        assert parameters(net) == by_hand[name][1]
 
 
 # --- shapes and options -----------------------------------------------------------------------------------
@@ -172,7 +159,7 @@ def test_shapes_of_the_supervised_heatmaps(joints: int) -> None:
     }
     for name, design in DESIGNS.items():
         net = design(joints, 8, 3)
-        assert [o.shape for o in net(picture())] == shapes[name]
+        assert [o.shape for o in net(WIDE)] == shapes[name]
         assert (net.output, net.stride) == ("heatmap", 4)
 
 
@@ -180,7 +167,7 @@ def test_three_resolutions_need_three_levels() -> None:
     for depth in (1, 2):
         with pytest.raises(ValueError, match=f"depth must be at least 3 .* not {depth}"):
             hg_int(3, 8, depth)
-        (answer,) = hg(3, 8, depth)(picture())
+        (answer,) = hg(3, 8, depth)(WIDE)
         assert answer.shape == (2, 3, 8, 16)
 
 
@@ -211,10 +198,10 @@ def test_sizes_that_do_not_divide_are_refused(design: Design) -> None:
 def test_mean_and_std_are_applied_per_channel(design: Design) -> None:
     mean, std = (0.1, 0.2, 0.4), (0.5, 0.25, 0.2)
     net, plain = (with_known_weights(design(3, 8, 3, *more)) for more in ((mean, std), ()))
-    image = picture().float() / 255
-    by_hand = torch.stack([(image[:, c] - mean[c]) / std[c] for c in range(3)], 1)
+    image = WIDE.float() / 255
+    by_hand = normalised(image, mean, std)
     with torch.inference_mode():
-        torch.testing.assert_close(net(picture())[-1], plain(by_hand)[-1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(net(WIDE)[-1], plain(by_hand)[-1], rtol=1e-4, atol=1e-5)
 
 
 # --- gradients and precision ------------------------------------------------------------------------------
@@ -222,28 +209,14 @@ def test_mean_and_std_are_applied_per_channel(design: Design) -> None:
 
 @every_design
 def test_every_parameter_learns(design: Design) -> None:
-    # In evaluation mode, because a batch's own mean would cancel each bias before a batch-norm; with the
-    # statistics of this very batch, so that no ReLU is shut.
     torch.manual_seed(0)
-    net, image = design(3, 16, 3), picture(64, 64)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-    net(image)
-    loss = torch.stack([((o - 0.5) ** 2).sum() for o in net.eval()(image)]).sum()
-    loss.backward()  # type: ignore[no-untyped-call]
-    dead = [n for n, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)]
-    assert dead == []
+    assert dead_parameters(design(3, 16, 3), picture(64, 64)) == []
 
 
 @every_design
 def test_bf16_autocast_stays_close_to_float32(design: Design) -> None:
-    net, image = with_known_weights(design(3, 16, 3)), picture()
-    with torch.inference_mode():
-        exact = net(image)
-        with torch.autocast("cpu", torch.bfloat16):
-            rough = net(image)
-    for ours, theirs in zip(rough, exact, strict=True):
+    net, image = with_known_weights(design(3, 16, 3)), WIDE
+    for ours, theirs in under_autocast(net, image):
         assert ours.dtype == torch.bfloat16
         # bf16 keeps 8 bits: a part in 256 a layer, here of some 100 in a row.
         assert float((ours.float() - theirs).abs().max()) < 0.1 * float(theirs.abs().max())
@@ -258,14 +231,14 @@ def test_extra_losses_leave_the_single_hourglass_as_it_is() -> None:
     left = plain.load_state_dict(supervised.state_dict(), strict=False)
     assert left.missing_keys == []
     assert {key.split(".")[0] for key in left.unexpected_keys} == {"inner_heads"}
-    assert torch.equal(answers(plain)[0], answers(supervised)[-1])
+    assert torch.equal(answers(plain, WIDE)[0], answers(supervised, WIDE)[-1])
 
 
 def test_sum_design_is_the_intermediate_one_with_its_heatmaps_added() -> None:
     intermediate, added = with_known_weights(hg_stacked_int(3, 8, 2)), hg_stacked_add(3, 8, 2).eval()
     added.load_state_dict(intermediate.state_dict())
-    first, second = answers(intermediate)
-    (total,) = answers(added)
+    first, second = answers(intermediate, WIDE)
+    (total,) = answers(added, WIDE)
     torch.testing.assert_close(total, first + second)
 
 
@@ -279,47 +252,16 @@ def test_stacked_design_is_the_intermediate_one_without_feedback() -> None:
     weights = {k.replace("heads.1.", "head."): v for k, v in state.items()}
     left = stacked_only.load_state_dict(weights, strict=False)
     assert left.missing_keys == []
-    (answer,) = answers(stacked_only)
-    torch.testing.assert_close(answer, answers(intermediate)[1])
+    (answer,) = answers(stacked_only, WIDE)
+    torch.testing.assert_close(answer, answers(intermediate, WIDE)[1])
 
 
 # --- a second implementation ------------------------------------------------------------------------------
-# Plain functions over the state dict, level within level, as the paper draws them.
+# Over the state dict, level within level, as the paper draws them.
 
 
-def norm(s: State, at: str, x: Tensor) -> Tensor:
-    mean, var = s[f"{at}.running_mean"], s[f"{at}.running_var"]
-    scale = s[f"{at}.weight"] / torch.sqrt(var + 1e-5)
-    return (x - mean.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1) + s[f"{at}.bias"].view(1, -1, 1, 1)
-
-
-def convolve(s: State, at: str, x: Tensor, stride: int = 1) -> Tensor:
-    weight = s[f"{at}.weight"]
-    return F.conv2d(x, weight, s[f"{at}.bias"], stride=stride, padding=(weight.shape[-1] - 1) // 2)
-
-
-def lin(s: State, at: str, x: Tensor, stride: int = 1) -> Tensor:
-    return norm(s, f"{at}.1", convolve(s, f"{at}.0", x, stride)).clamp_min(0)
-
-
-def chain(s: State, at: str, x: Tensor, count: int) -> Tensor:
-    for k in range(count):
-        k_at = f"{at}.{k}" if count > 1 else at
-        y = norm(s, f"{k_at}.body.1", convolve(s, f"{k_at}.body.0", x)).clamp_min(0)
-        y = norm(s, f"{k_at}.body.4", convolve(s, f"{k_at}.body.3", y)).clamp_min(0)
-        y = norm(s, f"{k_at}.body.7", convolve(s, f"{k_at}.body.6", y))
-        skip = f"{k_at}.skip"
-        x = y + (norm(s, f"{skip}.1", convolve(s, f"{skip}.0", x)) if f"{skip}.0.weight" in s else x)
-    return x
-
-
-def halve(x: Tensor) -> Tensor:
-    b, c, h, w = x.shape
-    return x.view(b, c, h // 2, 2, w // 2, 2).amax((3, 5))
-
-
-def double(x: Tensor) -> Tensor:
-    return x.repeat_interleave(2, -1).repeat_interleave(2, -2)
+def residuals(s: State, at: str, x: Tensor, count: int) -> Tensor:
+    return post_residual(s, at, x) if count == 1 else chain(s, at, x, count, post_residual)
 
 
 def single_reference(s: State, image: Tensor, depth: int) -> list[Tensor]:
@@ -327,24 +269,24 @@ def single_reference(s: State, image: Tensor, depth: int) -> list[Tensor]:
     heatmaps = []
 
     def hourglass(x: Tensor, level: int) -> Tensor:
-        low = chain(s, f"hourglass.before.{level}", halve(x), 6)
-        low = hourglass(low, level + 1) if level + 1 < depth else chain(s, "hourglass.bottom", low, 2)
-        low = chain(s, f"hourglass.after.{depth - 1 - level}", low, 3)
-        out = chain(s, f"hourglass.up.{level}", x, 6) + double(low)
+        low = residuals(s, f"hourglass.before.{level}", halve(x), 6)
+        low = hourglass(low, level + 1) if level + 1 < depth else residuals(s, "hourglass.bottom", low, 2)
+        low = residuals(s, f"hourglass.after.{depth - 1 - level}", low, 3)
+        out = residuals(s, f"hourglass.up.{level}", x, 6) + enlarge(low)
         if level in (1, 2):
             at = f"inner_heads.{2 - level}"
             heatmaps.append(convolve(s, f"{at}.1", lin(s, f"{at}.0", out)))
         return out
 
-    pooled = halve(chain(s, "stem.1", lin(s, "stem.0", image, stride=2), 1))
-    out = hourglass(chain(s, "widen", pooled, 3), 0)
+    pooled = halve(residuals(s, "stem.1", lin(s, "stem.0", image, stride=2), 1))
+    out = hourglass(residuals(s, "widen", pooled, 3), 0)
     return [*heatmaps, convolve(s, "head", lin(s, "neck.1", lin(s, "neck.0", out)))]
 
 
 @pytest.mark.parametrize("depth", [3, 4])
 def test_single_hourglass_equals_the_second_implementation(depth: int) -> None:
     net = with_known_weights(hg_int(3, 8, depth)).double()
-    image = (picture(64, 64).float() / 255).double()
+    image = in_double(picture(64, 64))
     with torch.inference_mode():
         expected = single_reference(net.state_dict(), image, depth)
         for ours, theirs in zip(net(image), expected, strict=True):
@@ -353,18 +295,13 @@ def test_single_hourglass_equals_the_second_implementation(depth: int) -> None:
 
 def test_stacked_design_equals_the_second_implementation() -> None:
     net = with_known_weights(hg_stacked(3, 8, 2)).double()
-    s, image = net.state_dict(), (picture().float() / 255).double()
-
-    def hourglass(at: str, x: Tensor, n: int) -> Tensor:
-        low = chain(s, f"{at}.before", halve(x), 3)
-        low = hourglass(f"{at}.inner", low, n - 1) if n > 1 else chain(s, f"{at}.inner", low, 1)
-        return chain(s, f"{at}.up", x, 3) + double(chain(s, f"{at}.after", low, 1))
+    s, image = net.state_dict(), in_double(WIDE)
 
     with torch.inference_mode():
-        pooled = halve(chain(s, "stem.1", lin(s, "stem.0", image, stride=2), 1))
-        y = hourglass("hourglasses.0", chain(s, "widen", pooled, 3), 2)
+        pooled = halve(residuals(s, "stem.1", lin(s, "stem.0", image, stride=2), 1))
+        y = workshop_hourglass(s, "hourglasses.0", residuals(s, "widen", pooled, 3), 2)
         y = lin(s, "necks.0.1", lin(s, "necks.0.0", y))
-        y = hourglass("hourglasses.1", torch.cat([y, pooled], 1), 2)
+        y = workshop_hourglass(s, "hourglasses.1", torch.cat([y, pooled], 1), 2)
         expected = convolve(s, "head", lin(s, "necks.1.1", lin(s, "necks.1.0", y)))
         (answer,) = net(image)
     torch.testing.assert_close(answer, expected, rtol=1e-9, atol=1e-9)
@@ -392,7 +329,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_answers_are_what_they_always_were(name: str) -> None:
-    outputs = answers(with_known_weights(DESIGNS[name](3, 8, 3)))
+    outputs = answers(with_known_weights(DESIGNS[name](3, 8, 3)), WIDE)
     for output, values in zip(outputs, GOLDEN[name], strict=True):
         some = [output[0, 0, 0, 0], output[1, 1, 1, 2], output[0, 2, -1, -1], output[1].mean()]
         assert torch.stack(some).tolist() == pytest.approx(values, abs=1e-4)

@@ -15,8 +15,8 @@ from hourglass.models.deeppose import (
     deeppose,
     deeppose_resnet,
 )
+from plain_layers import State, parameters, picture, under_autocast, without_gradient
 
-State = dict[str, Tensor]
 TORSO = ((0, 2), (1, 3))
 SMALL = {"alexnet": (4, 64), "resnet34": (4, 32), "resnet50": (2, 32), "resnet101": (1, 32)}
 
@@ -28,9 +28,8 @@ def toy(backbone: str = "alexnet", joints: int = 4, stages: int = 2, **change: A
     return DeepPose(joints, options.pop("torso"), stages, backbone, **options)
 
 
-def picture(side: int = 96, count: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(4)
-    return torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
+def crop(side: int = 96, count: int = 2) -> Tensor:
+    return picture(side, side, count)
 
 
 @torch.no_grad()
@@ -49,17 +48,13 @@ def vivid(net: DeepPose) -> DeepPose:
         assert isinstance(stage, Regressor)
         stage.head.bias.zero_()
         net.set_active_stages(i + 1)
-        answers = net(picture())
+        answers = net(crop())
         stage.head.weight *= 0.2 / (answers[-1] - (answers[-2] if i else 0)).std()
         stage.head.bias.uniform_(-0.1, 0.1, generator=generator)
     return net
 
 
 # --- parameters -----------------------------------------------------------------------------------------
-
-
-def parameters(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
 
 
 def alexnet_parameters(joints: int, cells: int = 6) -> int:
@@ -139,7 +134,7 @@ def test_first_stage_equals_the_second_implementation(backbone: str) -> None:
     net = vivid(toy(backbone, stages=1, view_px=80)).double()  # several cells at the end of either
     stage = net.stages[0]
     state = stage.state_dict()
-    image = picture(net.view_px).double() / 255  # no resizing
+    image = crop(net.view_px).double() / 255  # no resizing
     with torch.inference_mode():
         if backbone == "alexnet":
             features = alexnet_reference(state, image)
@@ -154,18 +149,17 @@ def test_first_stage_equals_the_second_implementation(backbone: str) -> None:
 @pytest.mark.parametrize("backbone", ["alexnet", "resnet34"])
 def test_stages_have_weights_of_their_own_and_every_parameter_learns(backbone: str) -> None:
     net = vivid(toy(backbone))
-    answers = net(picture())
+    answers = net(crop())
     answers[-1].square().sum().backward()
     taught = {n for n, p in net.named_parameters() if p.grad is not None and bool(p.grad.abs().sum() > 0)}
     assert taught == {n for n, _ in net.named_parameters() if n.startswith("stages.1.")}
     answers[0].square().sum().backward()
-    dead = [n for n, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)]
-    assert dead == []
+    assert without_gradient(net) == []
 
 
 def test_given_boxes_answer_in_box_sides() -> None:
     net = vivid(toy(stages=3))
-    image = picture()
+    image = crop()
     centers = torch.rand(2, 4, 2, generator=torch.Generator().manual_seed(1)) - 0.5
     sides = torch.tensor([[0.3, 0.4, 0.5, 0.6], [0.7, 0.3, 0.2, 0.9]])
     for active in (2, 3):
@@ -185,7 +179,7 @@ def test_given_boxes_answer_in_box_sides() -> None:
 
 def test_active_stages_are_run_and_travel_with_the_weights() -> None:
     net = vivid(toy("resnet34", stages=3))
-    image = picture(40)
+    image = crop(40)
     with torch.inference_mode():
         whole = net(image)
         assert len(whole) == net.active_stages == 3
@@ -232,7 +226,7 @@ def test_every_option_changes_the_answer(change: dict[str, Any]) -> None:
     weights = {k: v for k, v in base.state_dict().items() if not k.startswith("normalise.")}
     other.load_state_dict(weights, strict=False)
     with torch.inference_mode():
-        assert (base(picture())[-1] - other(picture())[-1]).abs().max() > 1e-3
+        assert (base(crop())[-1] - other(crop())[-1]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("backbone", ["alexnet", "resnet34"])
@@ -242,15 +236,15 @@ def test_dropout_acts_in_training_only(backbone: str) -> None:
         for module in net.modules():
             module.train(isinstance(module, nn.Dropout))
         with torch.inference_mode():
-            differs = not torch.equal(net(picture())[0], net(picture())[0])
+            differs = not torch.equal(net(crop())[0], net(crop())[0])
             assert differs == (dropout > 0)
             net.eval()
-            assert torch.equal(net(picture())[0], net(picture())[0])
+            assert torch.equal(net(crop())[0], net(crop())[0])
 
 
 @pytest.mark.parametrize("backbone", ["alexnet", "resnet34"])
 def test_bytes_and_floats_of_one_picture_give_the_same(backbone: str) -> None:
-    net, image = vivid(toy(backbone)), picture()
+    net, image = vivid(toy(backbone)), crop()
     with torch.inference_mode():
         for from_bytes, from_floats in zip(net(image), net(image.float() / 255), strict=True):
             assert torch.equal(from_bytes, from_floats)
@@ -258,14 +252,11 @@ def test_bytes_and_floats_of_one_picture_give_the_same(backbone: str) -> None:
 
 @pytest.mark.parametrize("backbone", ["alexnet", "resnet34"])
 def test_bf16_autocast_stays_close_and_keeps_the_last_layer_exact(backbone: str) -> None:
-    net, image = vivid(toy(backbone)), picture()
+    net, image = vivid(toy(backbone)), crop()
+    for rounded, exact in under_autocast(net, image):
+        assert rounded.dtype == torch.float32
+        assert (exact - rounded).abs().max() < 0.05
     with torch.inference_mode():
-        exact = net(image)
-        with torch.autocast("cpu", torch.bfloat16):
-            rounded = net(image)
-        for a, b in zip(exact, rounded, strict=True):
-            assert b.dtype == torch.float32
-            assert (a - b).abs().max() < 0.05
         net.set_active_stages(1)
         nn.init.zeros_(net.stages[0].head.weight)  # type: ignore[union-attr, arg-type]
         nn.init.constant_(net.stages[0].head.bias, 0.4567)  # type: ignore[union-attr, arg-type]
@@ -278,10 +269,10 @@ def test_export_answers_another_batch_size(backbone: str) -> None:
     net = vivid(toy(backbone))
     batch = torch.export.Dim("batch", min=1, max=64)
     with torch.inference_mode():
-        expected = net(picture(80, 5))
+        expected = net(crop(80, 5))
     with torch.no_grad():
-        exported = torch.export.export(net, (picture(80, 2),), dynamic_shapes={"image": {0: batch}})
-        for ours, theirs in zip(expected, exported.module()(picture(80, 5)), strict=True):
+        exported = torch.export.export(net, (crop(80, 2),), dynamic_shapes={"image": {0: batch}})
+        for ours, theirs in zip(expected, exported.module()(crop(80, 5)), strict=True):
             torch.testing.assert_close(theirs, ours)
 
 
@@ -298,7 +289,7 @@ GOLDEN = {
 def test_stored_answers(backbone: str) -> None:
     net = vivid(toy(backbone))
     with torch.inference_mode():
-        answer = net(picture(70, 1))[-1][0]
+        answer = net(crop(70, 1))[-1][0]
     torch.testing.assert_close(answer, torch.tensor(GOLDEN[backbone]), rtol=0, atol=5e-4)
 
 
@@ -339,8 +330,8 @@ def test_unknown_backbones_are_refused() -> None:
 
 def test_the_smallest_views_work_and_others_than_squares_do_not() -> None:
     with torch.inference_mode():
-        assert toy(view_px=59, width=2)(picture())[-1].shape == (2, 4, 2)
-        assert toy("resnet34", view_px=32, width=1)(picture())[-1].shape == (2, 4, 2)
+        assert toy(view_px=59, width=2)(crop())[-1].shape == (2, 4, 2)
+        assert toy("resnet34", view_px=32, width=1)(crop())[-1].shape == (2, 4, 2)
     with pytest.raises(ValueError, match="square crops, not 64 x 96 px"):
         toy()(torch.zeros(1, 3, 64, 96))
 
@@ -351,7 +342,7 @@ def test_the_smallest_views_work_and_others_than_squares_do_not() -> None:
 @pytest.mark.parametrize(("backbone", "steps", "lr"), [("alexnet", 150, 1e-3), ("resnet34", 60, 3e-3)])
 def test_a_narrow_network_learns_eight_pictures_by_heart(backbone: str, steps: int, lr: float) -> None:
     net = toy(backbone, stages=1, dropout=0.0)
-    image = picture(net.view_px, 8)
+    image = crop(net.view_px, 8)
     truth = torch.rand(8, 4, 2, generator=torch.Generator().manual_seed(2)) - 0.5
     optimiser = torch.optim.Adam(net.parameters(), lr)
     losses = []

@@ -11,33 +11,30 @@ from hourglass.geometry import input_to_heatmap
 from hourglass.models.deeppose import (
     MIN_DIAMETER,
     DeepPose,
+    Diagonals,
     cut_views,
     pose_diameter,
 )
 from hourglass.skeleton import SKELETONS, Skeleton
+from plain_layers import normalised, picture
 
-State = dict[str, Tensor]
 TORSO = ((0, 2), (1, 3))
-SMALL = {"alexnet": (4, 64), "resnet34": (4, 32), "resnet50": (2, 32), "resnet101": (1, 32)}
 
 
-def toy(backbone: str = "alexnet", joints: int = 4, stages: int = 2, **change: Any) -> DeepPose:
-    torch.manual_seed(0)
-    width, view_px = SMALL[backbone]
-    options: dict[str, Any] = {"torso": TORSO, "width": width, "view_px": view_px} | change
-    return DeepPose(joints, options.pop("torso"), stages, backbone, **options)
+def toy(torso: Diagonals = TORSO, stages: int = 2, **options: Any) -> DeepPose:
+    """Most tests put stages of their own in the place of this one's: only the views' side matters."""
+    return DeepPose(4, torso, stages, width=4, view_px=64, **options)
 
 
-def picture(side: int = 96, count: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(4)
-    return torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
+def crop(side: int = 96, count: int = 2) -> Tensor:
+    return picture(side, side, count)
 
 
 # --- geometry ---------------------------------------------------------------------------------------------
 
 
 def test_views_on_whole_pixels_are_plain_crops_and_black_outside() -> None:
-    image = picture(16).double()
+    image = crop(16).double()
     corners = torch.tensor([[[3, 5], [0, 12], [-2, 14]], [[6, 6], [11, -3], [2, 2]]])  # (B, J, 2), x and y
     centers = input_to_heatmap(corners.double() + 1.5, 16)  # the middle of 4 pixels from the corner
     views = cut_views(image, centers, torch.full((2, 3), 4 / 16).double(), 4)
@@ -51,7 +48,7 @@ def test_views_on_whole_pixels_are_plain_crops_and_black_outside() -> None:
 
 
 def test_a_view_of_twice_the_pixels_averages_and_boxes_may_differ() -> None:
-    image = picture(16).double()
+    image = crop(16).double()
     centers = torch.zeros(2, 2, 2).double()
     sides = torch.tensor([[8 / 16, 4 / 16], [1.0, 8 / 16]]).double()
     views = cut_views(image, centers, sides, 4).view(2, 2, 3, 4, 4)
@@ -86,9 +83,9 @@ def test_any_skeleton_and_a_mirrored_pose_is_as_large(skeleton: Skeleton) -> Non
     size = pose_diameter(points, skeleton.torso_indices)
     assert bool((size > 0).all())
     torch.testing.assert_close(pose_diameter(mirrored, skeleton.torso_indices), size)
-    net = toy("resnet34", len(skeleton), torso=skeleton.torso_indices).eval()
+    net = DeepPose(len(skeleton), skeleton.torso_indices, 2, "resnet34", width=4, view_px=32).eval()
     with torch.inference_mode():
-        assert [a.shape for a in net(picture(40))] == [(2, len(skeleton), 2)] * 2
+        assert [a.shape for a in net(crop(40))] == [(2, len(skeleton), 2)] * 2
 
 
 class Fixed(nn.Module):
@@ -120,7 +117,7 @@ def test_composition_by_hand() -> None:
     again = torch.tensor([[[0.0, 0.1], [0.0, 0.0], [0.25, 0.0], [0.0, 0.0]]])
     stages = [Fixed(first), Fixed(every_joint(moves)), Fixed(every_joint(again))]
     net.stages = nn.ModuleList(stages)
-    answers = net(picture(100, 1))
+    answers = net(crop(100, 1))
     second = torch.tensor([[[-0.2, 0.0], [-0.08, 0.16], [0.4, 0.1], [0.5, 0.0]]])
     # Now joint 0 and joint 1 are (0.12, 0.16) apart: 0.2, so boxes of 0.4.
     third = torch.tensor([[[-0.2, 0.04], [-0.08, 0.16], [0.5, 0.1], [0.5, 0.0]]])
@@ -137,16 +134,16 @@ def test_a_stage_that_moves_nothing_leaves_the_answer_and_empty_torso_means_the_
     first = torch.tensor([[[-0.2, 0.0], [0.1, 0.4], [0.3, 0.3], [0.0, -0.2]]])  # 0.5 wide, 0.6 high
     net.stages[0] = Fixed(first)
     net.stages[1] = Fixed(torch.zeros(4, 4, 2))
-    assert torch.equal(net(picture(count=1))[1], first)
+    assert torch.equal(net(crop(count=1))[1], first)
     net.stages[1] = Fixed(torch.full((4, 4, 2), 0.1))
-    torch.testing.assert_close(net(picture(count=1))[1], first + 0.1 * 2 * 0.6)
+    torch.testing.assert_close(net(crop(count=1))[1], first + 0.1 * 2 * 0.6)
 
 
 def test_a_collapsed_pose_keeps_a_box() -> None:
     net = toy().eval()
     net.stages[0] = Fixed(torch.zeros(1, 4, 2))
     net.stages[1] = Fixed(torch.ones(4, 4, 2))
-    torch.testing.assert_close(net(picture(count=1))[1], torch.full((1, 4, 2), 2 * MIN_DIAMETER))
+    torch.testing.assert_close(net(crop(count=1))[1], torch.full((1, 4, 2), 2 * MIN_DIAMETER))
 
 
 class KnowsTheTruth(nn.Module):
@@ -199,9 +196,9 @@ def test_normalisation_is_inside_and_border_is_black() -> None:
     net = toy(mean=mean, std=std).eval()
     stages = [Fixed(torch.full((1, 4, 2), 5.0)), Fixed(torch.zeros(4, 4, 2))]  # far outside the crop
     net.stages = nn.ModuleList(stages)
-    image = picture(64, 1)
+    image = crop(64, 1)
     net(image)
-    by_hand = torch.stack([(image[:, c] / 255 - mean[c]) / std[c] for c in range(3)], 1)
+    by_hand = normalised(image / 255, mean, std)
     torch.testing.assert_close(stages[0].seen, by_hand)
     black = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
     torch.testing.assert_close(stages[1].seen, black.view(1, 3, 1, 1).expand(4, 3, 64, 64))

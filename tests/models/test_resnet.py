@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from hourglass.models.resnet import DEPTHS, STRIDE, ResNetEncoder
-
-State = dict[str, Tensor]
+from plain_layers import State, dead_parameters, float_picture, live_statistics, norm, parameters
 
 # Parameters of the published ImageNet classifiers, and the inputs of their 1000-way last layer.
 PUBLISHED = {34: (21_797_672, 512), 50: (25_557_032, 2048), 101: (44_549_160, 2048)}
@@ -19,30 +18,12 @@ def toy(depth: int, width: int = 4) -> ResNetEncoder:
     return ResNetEncoder(depth, width)
 
 
-def picture(height: int = 64, width: int = 96) -> Tensor:
-    return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(4))
-
-
-def live_statistics(net: nn.Module) -> None:
-    """Batch-norms as after training: nothing at 0 or 1, so that a forgotten one changes the answer."""
-    generator = torch.Generator().manual_seed(8)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            for tensor in (module.weight.data, module.running_var):
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (module.bias.data, module.running_mean):
-                tensor.uniform_(-0.3, 0.3, generator=generator)
-
-
 @pytest.mark.parametrize("depth", sorted(PUBLISHED))
 def test_as_many_parameters_as_the_classifier_without_its_last_layer(depth: int) -> None:
     with torch.device("meta"):
         net = ResNetEncoder(depth)
     whole, features = PUBLISHED[depth]
-    count = sum(p.numel() for p in net.parameters())
-    assert count == whole - (1000 * features + 1000) == COUNTS[depth]
+    assert parameters(net) == whole - (1000 * features + 1000) == COUNTS[depth]
     assert net.out_features == features
 
 
@@ -62,7 +43,7 @@ def test_width_scales_every_layer(depth: int, width: int) -> None:
 def test_one_cell_per_32_pixels(depth: int) -> None:
     net = toy(depth, width=2).eval()
     with torch.inference_mode():
-        assert net(picture(64, 96)).shape == (2, net.out_features, 64 // STRIDE, 96 // STRIDE)
+        assert net(float_picture(64, 96)).shape == (2, net.out_features, 64 // STRIDE, 96 // STRIDE)
 
 
 def reference(s: State, image: Tensor, depth: int) -> Tensor:
@@ -71,10 +52,9 @@ def reference(s: State, image: Tensor, depth: int) -> Tensor:
 
     def conv_norm(at: str, x: Tensor, stride: int = 1) -> Tensor:
         weight = s[f"{at}.0.weight"]
+        # Without biases, which the norm's shift makes needless.
         x = F.conv2d(x, weight, stride=stride, padding=(weight.shape[-1] - 1) // 2)
-        scale = s[f"{at}.1.weight"] / torch.sqrt(s[f"{at}.1.running_var"] + 1e-5)
-        shift = s[f"{at}.1.bias"] - s[f"{at}.1.running_mean"] * scale
-        return x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+        return norm(s, f"{at}.1", x)
 
     x = conv_norm("layers.0", image, 2).clamp_min(0)
     # A border below every number, as a maximum over what lies inside.
@@ -102,7 +82,7 @@ def reference(s: State, image: Tensor, depth: int) -> Tensor:
 def test_encoder_equals_the_second_implementation(depth: int) -> None:
     net = toy(depth).double().eval()
     live_statistics(net)
-    image = picture().double()
+    image = float_picture(64, 96).double()
     with torch.inference_mode():
         expected = reference(net.state_dict(), image, depth)
         assert expected.abs().max() > 0.1
@@ -111,15 +91,7 @@ def test_encoder_equals_the_second_implementation(depth: int) -> None:
 
 @pytest.mark.parametrize("depth", [34, 50])
 def test_every_parameter_learns(depth: int) -> None:
-    # In evaluation mode with this batch's own statistics; see the hourglasses' test of the same name.
-    net, image = toy(depth), picture()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-    net(image)
-    ((net.eval()(image) - 0.5) ** 2).sum().backward()
-    dead = [n for n, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)]
-    assert dead == []
+    assert dead_parameters(toy(depth), float_picture(64, 96)) == []
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,28 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hourglass.models import stacked_hourglass
 from hourglass.models.stacked_hourglass import StackedHourglass, check_input_size
-
-State = dict[str, Tensor]
+from plain_layers import (
+    State,
+    answers,
+    chain,
+    convolve,
+    dead_parameters,
+    eccv_parameters,
+    enlarge,
+    halve,
+    in_double,
+    lin,
+    normalised,
+    parameters,
+    picture,
+    pre_activation,
+    pre_residual,
+    under_autocast,
+    with_known_weights,
+)
 
 
 def toy(
@@ -20,53 +36,7 @@ def toy(
     return StackedHourglass(joints, stacks, features, depth, blocks, stem=stem)
 
 
-def picture(height: int = 32, width: int = 48, count: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(4)
-    return torch.randint(0, 256, (count, 3, height, width), generator=generator, dtype=torch.uint8)
-
-
-def with_known_weights(net: nn.Module) -> nn.Module:
-    """Every tensor drawn by name, not by order of construction; batch-norms as after training."""
-    generator = torch.Generator().manual_seed(8)
-    for name, tensor in sorted(net.state_dict().items()):
-        if name.startswith("normalise.") or not tensor.is_floating_point():
-            continue
-        if tensor.ndim == 4:
-            bound = tensor[0].numel() ** -0.5
-            tensor.uniform_(-bound, bound, generator=generator)
-        elif name.endswith(("weight", "running_var")):
-            tensor.uniform_(0.5, 1.5, generator=generator)
-        else:
-            tensor.uniform_(-0.3, 0.3, generator=generator)
-    return net.eval()
-
-
 # --- parameters, from the layer lists of the papers' code ---------------------------------------------
-
-
-def conv(i: int, o: int, kernel: int = 1) -> int:
-    return i * o * kernel**2 + o
-
-
-def pre_activation(i: int, o: int) -> int:
-    mid = o // 2
-    norms = 2 * i + 2 * mid + 2 * mid
-    return norms + conv(i, mid) + conv(mid, mid, 3) + conv(mid, o) + (conv(i, o) if i != o else 0)
-
-
-def eccv_parameters(
-    stacks: int, joints: int, f: int = 256, depth: int = 4, blocks: int = 1, stem: str = "eccv"
-) -> int:
-    second = {"eccv": f // 2, "wide": f}[stem]
-    start = conv(3, f // 4, 7) + f // 2 + pre_activation(f // 4, f // 2) + pre_activation(f // 2, second)
-    start += pre_activation(second, f)
-    # Three positions a level and one more at the bottom; one more residual after the hourglass.
-    stage = (3 * depth + 1 + 1) * blocks * pre_activation(f, f) + conv(f, f) + 2 * f + conv(f, joints)
-    return start + stacks * stage + (stacks - 1) * (conv(f, f) + conv(joints, f))
-
-
-def parameters(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
 
 
 def test_formulas_agree_with_published_building_blocks() -> None:
@@ -153,20 +123,8 @@ def test_published_networks_pass_mean_and_std_on(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_every_parameter_learns(make: Callable[[], nn.Module], answer: str) -> None:
-    # In evaluation mode, because a batch's own mean would cancel each bias before a batch-norm; with the
-    # statistics of this very batch, so that no ReLU is shut. The last stage alone must reach the earlier
-    # heads too: their heatmaps are fed back.
-    net, image = make(), picture(32, 32)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-    net(image)
-    outputs = net.eval()(image)
-    loss = sum(((o - 0.5) ** 2).sum() for o in (outputs if answer == "all stages" else outputs[-1:]))
-    assert isinstance(loss, Tensor)
-    loss.backward()  # type: ignore[no-untyped-call]
-    dead = [n for n, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)]
-    assert dead == []
+    # The last stage alone must reach the earlier heads too: their heatmaps are fed back.
+    assert dead_parameters(make(), picture(32, 32), last_only=answer == "last stage") == []
 
 
 # --- shapes ---------------------------------------------------------------------------------------------
@@ -251,7 +209,7 @@ def test_mean_and_std_are_applied_per_channel_and_travel_with_the_weights() -> N
     weights = {k: v for k, v in net.state_dict().items() if not k.startswith("normalise.")}
     assert plain.load_state_dict(weights, strict=False).missing_keys == ["normalise.mean", "normalise.std"]
     image = picture().float() / 255
-    by_hand = torch.stack([(image[:, c] - mean[c]) / std[c] for c in range(3)], 1)
+    by_hand = normalised(image, mean, std)
     with torch.inference_mode():
         torch.testing.assert_close(net(image)[-1], plain(by_hand)[-1], rtol=1e-4, atol=1e-5)
         other = StackedHourglass(3, 1, 16, 2).eval()
@@ -261,68 +219,31 @@ def test_mean_and_std_are_applied_per_channel_and_travel_with_the_weights() -> N
 
 def test_bf16_autocast_stays_close_to_float32() -> None:
     net, image = with_known_weights(toy(3)), picture()
-    with torch.inference_mode():
-        exact = net(image)
-        with torch.autocast("cpu", torch.bfloat16):
-            rough = net(image)
-    for ours, theirs in zip(rough, exact, strict=True):
+    for ours, theirs in under_autocast(net, image):
         assert ours.dtype == torch.bfloat16
         # bf16 keeps 8 bits: a part in 256 a layer, here of some 40 in a row.
         assert float((ours.float() - theirs).abs().max()) < 0.1 * float(theirs.abs().max())
 
 
 # --- a second implementation ----------------------------------------------------------------------------
-# Plain functions over the state dict, one line per layer of the papers' Torch code.
-
-
-def norm(s: State, at: str, x: Tensor) -> Tensor:
-    mean, var = s[f"{at}.running_mean"], s[f"{at}.running_var"]
-    scale = s[f"{at}.weight"] / torch.sqrt(var + 1e-5)
-    return (x - mean.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1) + s[f"{at}.bias"].view(1, -1, 1, 1)
-
-
-def convolve(s: State, at: str, x: Tensor, stride: int = 1) -> Tensor:
-    weight = s[f"{at}.weight"]
-    return F.conv2d(x, weight, s[f"{at}.bias"], stride=stride, padding=(weight.shape[-1] - 1) // 2)
-
-
-def lin(s: State, at: str, x: Tensor, stride: int = 1) -> Tensor:
-    return norm(s, f"{at}.1", convolve(s, f"{at}.0", x, stride)).clamp_min(0)
-
-
-def pre_residual(s: State, at: str, x: Tensor) -> Tensor:
-    y = x
-    for i in (1, 2, 3):
-        y = convolve(s, f"{at}.conv{i}", norm(s, f"{at}.bn{i}", y).clamp_min(0))
-    return y + (convolve(s, f"{at}.skip", x) if f"{at}.skip.weight" in s else x)
-
-
-def halve(x: Tensor) -> Tensor:
-    b, c, h, w = x.shape
-    return x.view(b, c, h // 2, 2, w // 2, 2).amax((3, 5))
-
-
-def double(x: Tensor) -> Tensor:
-    return x.repeat_interleave(2, -1).repeat_interleave(2, -2)
+# Over the state dict, one line per layer of the papers' Torch code.
 
 
 def eccv_reference(s: State, image: Tensor, stacks: int, depth: int, blocks: int) -> list[Tensor]:
-    def chain(at: str, x: Tensor) -> Tensor:
-        for k in range(blocks):
-            x = pre_residual(s, f"{at}.{k}", x)
-        return x
+    def residuals(at: str, x: Tensor) -> Tensor:
+        return chain(s, at, x, blocks, pre_residual)
 
     def hourglass(at: str, x: Tensor, n: int) -> Tensor:
-        low = chain(f"{at}.before", halve(x))
-        low = hourglass(f"{at}.inner", low, n - 1) if n > 1 else chain(f"{at}.inner", low)
-        return chain(f"{at}.up", x) + double(chain(f"{at}.after", low))
+        low = residuals(f"{at}.before", halve(x))
+        low = hourglass(f"{at}.inner", low, n - 1) if n > 1 else residuals(f"{at}.inner", low)
+        return residuals(f"{at}.up", x) + enlarge(residuals(f"{at}.after", low))
 
     x = lin(s, "stem.0", image, stride=2)
     x = halve(pre_residual(s, "stem.1", x))
     x = pre_residual(s, "stem.4", pre_residual(s, "stem.3", x))
     outputs = []
     for i in range(stacks):
-        y = lin(s, f"necks.{i}.1", chain(f"necks.{i}.0", hourglass(f"hourglasses.{i}", x, depth)))
+        y = lin(s, f"necks.{i}.1", residuals(f"necks.{i}.0", hourglass(f"hourglasses.{i}", x, depth)))
         outputs.append(convolve(s, f"heads.{i}", y))
         if i + 1 < stacks:
             x = x + convolve(s, f"merge_features.{i}", y) + convolve(s, f"merge_heatmaps.{i}", outputs[-1])
@@ -334,7 +255,7 @@ def eccv_reference(s: State, image: Tensor, stacks: int, depth: int, blocks: int
 )
 def test_network_equals_the_second_implementation(stacks: int, depth: int, blocks: int, stem: str) -> None:
     net = with_known_weights(toy(stacks, depth=depth, blocks=blocks, stem=stem)).double()
-    image = (picture().float() / 255).double()
+    image = in_double(picture())
     with torch.inference_mode():
         expected = eccv_reference(net.state_dict(), image, stacks, depth, blocks)
         for ours, theirs in zip(net(image), expected, strict=True):
@@ -354,9 +275,7 @@ def test_network_equals_the_second_implementation(stacks: int, depth: int, block
     ],
 )
 def test_answers_are_what_they_always_were(stem: str, expected: list[list[float]]) -> None:
-    net = with_known_weights(toy(2, blocks=2, stem=stem)).double()
-    with torch.inference_mode():
-        outputs = net((picture().float() / 255).double())
-    for output, values in zip(outputs, expected, strict=True):
+    net = with_known_weights(toy(2, blocks=2, stem=stem))
+    for output, values in zip(answers(net, picture()), expected, strict=True):
         some = [output[0, 0, 0, 0], output[1, 1, 3, 5], output[0, 2, 7, 11], output[1].mean()]
         assert torch.stack(some).tolist() == pytest.approx(values, abs=1e-4)

@@ -5,11 +5,27 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hourglass.models.workshop import WorkshopStackedHourglass, hg1_flic, hg2_workshop
-
-State = dict[str, Tensor]
+from plain_layers import (
+    State,
+    answers,
+    chain,
+    conv,
+    convolve,
+    dead_parameters,
+    halve,
+    in_double,
+    lin,
+    normalised,
+    parameters,
+    picture,
+    post_activation,
+    post_residual,
+    under_autocast,
+    with_known_weights,
+    workshop_hourglass,
+)
 
 
 def toy(stacks: int = 2, joints: int = 3) -> WorkshopStackedHourglass:
@@ -17,61 +33,26 @@ def toy(stacks: int = 2, joints: int = 3) -> WorkshopStackedHourglass:
     return WorkshopStackedHourglass(joints, stacks, features=16, depth=2)
 
 
-def picture(height: int = 32, width: int = 48, count: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(4)
-    return torch.randint(0, 256, (count, 3, height, width), generator=generator, dtype=torch.uint8)
-
-
-def with_known_weights(net: nn.Module) -> nn.Module:
-    """Every tensor drawn by name, not by order of construction; batch-norms as after training."""
-    generator = torch.Generator().manual_seed(8)
-    for name, tensor in sorted(net.state_dict().items()):
-        if name.startswith("normalise.") or not tensor.is_floating_point():
-            continue
-        if tensor.ndim == 4:
-            bound = tensor[0].numel() ** -0.5
-            tensor.uniform_(-bound, bound, generator=generator)
-        elif name.endswith(("weight", "running_var")):
-            tensor.uniform_(0.5, 1.5, generator=generator)
-        else:
-            tensor.uniform_(-0.3, 0.3, generator=generator)
-    return net.eval()
-
-
 # --- parameters -----------------------------------------------------------------------------------------
 
 
-def conv(i: int, o: int, kernel: int = 1) -> int:
-    return i * o * kernel**2 + o
-
-
-def residual(i: int, o: int) -> int:
-    mid = o // 2
-    norms = 2 * mid + 2 * mid + 2 * o
-    return norms + conv(i, mid) + conv(mid, mid, 3) + conv(mid, o) + (conv(i, o) + 2 * o if i != o else 0)
-
-
 def hourglass(i: int, f: int, depth: int) -> int:
-    total = residual(f, 2 * f)
+    total = post_activation(f, 2 * f)
     for level_in in [i] + [f] * (depth - 1):
-        total += 2 * (residual(level_in, f) + residual(f, f))
-        total += residual(f, 2 * f) + residual(f, f) + residual(2 * f, 2 * f)
+        total += 2 * (post_activation(level_in, f) + post_activation(f, f))
+        total += post_activation(f, 2 * f) + post_activation(f, f) + post_activation(2 * f, 2 * f)
     return total
 
 
 def workshop_parameters(stacks: int, joints: int, f: int = 256, depth: int = 4) -> int:
     half, wide, merged = f // 2, 2 * f, f + f // 2
-    start = conv(3, f // 4, 7) + f // 2 + residual(f // 4, half) + 2 * residual(half, half)
-    start += residual(half, f) + hourglass(f, f, depth)
+    start = conv(3, f // 4, 7) + f // 2 + post_activation(f // 4, half) + 2 * post_activation(half, half)
+    start += post_activation(half, f) + hourglass(f, f, depth)
     last = 2 * (conv(wide, wide) + 2 * wide) + conv(wide, joints)
     if stacks == 1:
         return start + last
     first = conv(wide, wide) + 2 * wide + conv(wide, f) + 2 * f + conv(f, joints)
     return start + first + conv(merged, merged) + conv(joints, merged) + hourglass(merged, f, depth) + last
-
-
-def parameters(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
 
 
 @pytest.mark.parametrize(
@@ -88,7 +69,7 @@ def test_published_networks_have_their_parameters(
 ) -> None:
     with torch.device("meta"):
         net = make()
-    assert residual(256, 256) == 214_528  # published
+    assert post_activation(256, 256) == 214_528  # published
     assert parameters(net) == count == workshop_parameters(stacks, joints)
     assert count / 1e6 == pytest.approx(published_millions, rel=0.003)
 
@@ -107,20 +88,8 @@ def test_every_number_of_the_constructor_counts(stacks: int, joints: int, featur
 @pytest.mark.parametrize("answer", ["all stages", "last stage"])
 @pytest.mark.parametrize("stacks", [1, 2])
 def test_every_parameter_learns(stacks: int, answer: str) -> None:
-    # In evaluation mode, because a batch's own mean would cancel each bias before a batch-norm; with the
-    # statistics of this very batch, so that no ReLU is shut. The last stage alone must reach the first head
-    # too: its heatmaps are fed back.
-    net, image = toy(stacks), picture(32, 32)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-    net(image)
-    outputs = net.eval()(image)
-    loss = sum(((o - 0.5) ** 2).sum() for o in (outputs if answer == "all stages" else outputs[-1:]))
-    assert isinstance(loss, Tensor)
-    loss.backward()  # type: ignore[no-untyped-call]
-    dead = [n for n, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)]
-    assert dead == []
+    # The last stage alone must reach the first head too: its heatmaps are fed back.
+    assert dead_parameters(toy(stacks), picture(32, 32), last_only=answer == "last stage") == []
 
 
 # --- shapes and options -----------------------------------------------------------------------------------
@@ -172,85 +141,40 @@ def test_mean_and_std_are_applied_per_channel(make: Callable[..., WorkshopStacke
     mean, std = (0.1, 0.2, 0.4), (0.5, 0.25, 0.2)
     net = make(1, mean, std)
     image = picture().float() / 255
-    by_hand = torch.stack([(image[:, c] - mean[c]) / std[c] for c in range(3)], 1)
+    by_hand = normalised(image, mean, std)
     torch.testing.assert_close(net.normalise(image), by_hand, rtol=1e-4, atol=1e-5)
 
 
 def test_bf16_autocast_stays_close_to_float32() -> None:
     net, image = with_known_weights(toy()), picture()
-    with torch.inference_mode():
-        exact = net(image)
-        with torch.autocast("cpu", torch.bfloat16):
-            rough = net(image)
-    for ours, theirs in zip(rough, exact, strict=True):
+    for ours, theirs in under_autocast(net, image):
         assert ours.dtype == torch.bfloat16
         # bf16 keeps 8 bits: a part in 256 a layer, here of some 40 in a row.
         assert float((ours.float() - theirs).abs().max()) < 0.1 * float(theirs.abs().max())
 
 
 # --- a second implementation ----------------------------------------------------------------------------
-# Plain functions over the state dict, one line per layer of the paper's Torch code.
-
-
-def norm(s: State, at: str, x: Tensor) -> Tensor:
-    mean, var = s[f"{at}.running_mean"], s[f"{at}.running_var"]
-    scale = s[f"{at}.weight"] / torch.sqrt(var + 1e-5)
-    return (x - mean.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1) + s[f"{at}.bias"].view(1, -1, 1, 1)
-
-
-def convolve(s: State, at: str, x: Tensor, stride: int = 1) -> Tensor:
-    weight = s[f"{at}.weight"]
-    return F.conv2d(x, weight, s[f"{at}.bias"], stride=stride, padding=(weight.shape[-1] - 1) // 2)
-
-
-def lin(s: State, at: str, x: Tensor, stride: int = 1) -> Tensor:
-    return norm(s, f"{at}.1", convolve(s, f"{at}.0", x, stride)).clamp_min(0)
-
-
-def post_residual(s: State, at: str, x: Tensor) -> Tensor:
-    y = norm(s, f"{at}.body.1", convolve(s, f"{at}.body.0", x)).clamp_min(0)
-    y = norm(s, f"{at}.body.4", convolve(s, f"{at}.body.3", y)).clamp_min(0)
-    y = norm(s, f"{at}.body.7", convolve(s, f"{at}.body.6", y))
-    return y + (norm(s, f"{at}.skip.1", convolve(s, f"{at}.skip.0", x)) if f"{at}.skip.0.weight" in s else x)
-
-
-def halve(x: Tensor) -> Tensor:
-    b, c, h, w = x.shape
-    return x.view(b, c, h // 2, 2, w // 2, 2).amax((3, 5))
-
-
-def double(x: Tensor) -> Tensor:
-    return x.repeat_interleave(2, -1).repeat_interleave(2, -2)
+# Over the state dict, one line per layer of the paper's Torch code.
 
 
 def workshop_reference(s: State, image: Tensor, stacks: int, depth: int) -> list[Tensor]:
-    def chain(at: str, x: Tensor, count: int) -> Tensor:
-        for k in range(count):
-            x = post_residual(s, f"{at}.{k}", x)
-        return x
-
-    def hourglass(at: str, x: Tensor, n: int) -> Tensor:
-        low = chain(f"{at}.before", halve(x), 3)
-        low = hourglass(f"{at}.inner", low, n - 1) if n > 1 else post_residual(s, f"{at}.inner", low)
-        return chain(f"{at}.up", x, 3) + double(post_residual(s, f"{at}.after", low))
-
     def neck(i: int, x: Tensor) -> Tensor:
         return lin(s, f"necks.{i}.1", lin(s, f"necks.{i}.0", x))
 
     pooled = halve(post_residual(s, "stem.1", lin(s, "stem.0", image, stride=2)))
-    y = neck(0, hourglass("hourglasses.0", chain("widen", pooled, 3), depth))
+    y = neck(0, workshop_hourglass(s, "hourglasses.0", chain(s, "widen", pooled, 3, post_residual), depth))
     outputs = [convolve(s, "heads.0", y)]
     if stacks == 2:
         x = convolve(s, "merge_features", torch.cat([y, pooled], 1))
         x = x + convolve(s, "merge_heatmaps", outputs[0])
-        outputs.append(convolve(s, "heads.1", neck(1, hourglass("hourglasses.1", x, depth))))
+        outputs.append(convolve(s, "heads.1", neck(1, workshop_hourglass(s, "hourglasses.1", x, depth))))
     return outputs
 
 
 @pytest.mark.parametrize("stacks", [1, 2])
 def test_network_equals_the_second_implementation(stacks: int) -> None:
     net = with_known_weights(toy(stacks)).double()
-    image = (picture().float() / 255).double()
+    image = in_double(picture())
     with torch.inference_mode():
         expected = workshop_reference(net.state_dict(), image, stacks, depth=2)
         for ours, theirs in zip(net(image), expected, strict=True):
@@ -270,9 +194,7 @@ def test_network_equals_the_second_implementation(stacks: int) -> None:
     ],
 )
 def test_answers_are_what_they_always_were(stacks: int, expected: list[list[float]]) -> None:
-    net = with_known_weights(toy(stacks)).double()
-    with torch.inference_mode():
-        outputs = net((picture().float() / 255).double())
-    for output, values in zip(outputs, expected, strict=True):
+    net = with_known_weights(toy(stacks))
+    for output, values in zip(answers(net, picture()), expected, strict=True):
         some = [output[0, 0, 0, 0], output[1, 1, 3, 5], output[0, 2, 7, 11], output[1].mean()]
         assert torch.stack(some).tolist() == pytest.approx(values, abs=1e-4)
