@@ -130,7 +130,7 @@ def people_sheet(ablation: AblationSet, rows: Sequence[Row], out: Path, tile_px:
 
 
 def _markdown(ablation: AblationSet, rows: Sequence[Row], staged: Sequence[Row], pictures: bool) -> str:
-    recipe = ablation.load(ablation.designs[0], ablation.seeds[0])
+    recipe = ablation.load(Design("what all share"), ablation.seeds[0])
     done = [row for row in rows if row.results]
     first = done[0].results[0]
     here = machine()
@@ -144,9 +144,9 @@ def _markdown(ablation: AblationSet, rows: Sequence[Row], staged: Sequence[Row],
         f"`hourglass ablate {ablation.name}`, report of {here['date']}, {here['device']}, "
         f"{here['threads']} thread(s), torch {here['torch']}. Every run: {first.steps} steps of "
         f"{recipe.train.batch_size} crops of {recipe.data.input_px} px unless the design says otherwise, "
-        f"{recipe.data.name} {recipe.data.train_split}, {recipe.optimiser.name}, {recipe.train.precision}. Scored: the last "
-        f"weights, not the best, on {recipe.data.val_split}, {first.people} people, PCK@0.2 of the torso in "
-        f"percent, mean of the joints, flip test. {spread}.",
+        f"{recipe.data.name} {recipe.data.train_split}, {recipe.optimiser.name}, {recipe.train.precision}. "
+        f"Scored: the last weights, not the best, on {recipe.data.val_split}, {first.people} people, PCK@0.2 "
+        f"of the torso in percent, mean of the joints, flip test. {spread}.",
         "",
         f"What the sources say: {ablation.claim}",
         "",
