@@ -17,11 +17,11 @@ from hourglass.skeleton import LSP14, Skeleton
 
 FIVE = Skeleton("five", ("head", "left_hand", "right_hand", "left_foot", "right_foot"))
 SINGLE = ("hg", "hg_int", "hg_stacked", "hg_stacked_int", "hg_stacked_add")
-HOURGLASSES = {"eccv", "workshop", *SINGLE, "mssh", "residual_stacked"}
+HOURGLASSES = {"eccv", "workshop", *SINGLE, "mssh", "residual_stacked", "cornernet"}
 
 # By option: the builds that have it, and a value that is not the default.
 OPTIONS: dict[str, tuple[set[str], Any]] = {
-    "stacks": ({"eccv", "workshop", "mssh", "residual_stacked", "deeppose"}, 1),
+    "stacks": ({"eccv", "workshop", "mssh", "residual_stacked", "cornernet", "deeppose"}, 1),
     "features": (HOURGLASSES, 128),
     "depth": (HOURGLASSES, 3),
     "blocks": ({"eccv", "residual_stacked"}, 2),
@@ -55,6 +55,7 @@ TINY: dict[str, tuple[NetworkRecipe, int, str]] = {
     "hg_stacked_add": (NetworkRecipe(build="hg_stacked_add", features=8, depth=2), 1, "mse"),
     "mssh": (NetworkRecipe(build="mssh", stacks=4, features=8, depth=2), 4, "mse"),
     "residual_stacked": (NetworkRecipe(build="residual_stacked", stacks=3, features=8, depth=2), 3, "mse"),
+    "cornernet": (NetworkRecipe(build="cornernet", stacks=2, features=8, depth=2), 2, "mse"),
     "deeppose": (
         NetworkRecipe(build="deeppose", stacks=3, width=2, view_px=32, dropout=0.0),
         3,

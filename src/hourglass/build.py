@@ -8,6 +8,7 @@ from torch import nn
 from hourglass.checkpoint import WeightFacts, WeightsError, load_weights
 from hourglass.models.ablations import hg, hg_int, hg_stacked, hg_stacked_add, hg_stacked_int
 from hourglass.models.chained import ChainedPrediction, default_order, order_from_names
+from hourglass.models.cornernet_hourglass import CornerNetStackedHourglass
 from hourglass.models.deeppose import DeepPose
 from hourglass.models.multi_scale import MultiScaleStackedHourglass, default_strides
 from hourglass.models.residual_stacked import ResidualStackedHourglass
@@ -35,6 +36,8 @@ def build_network(
         return ResidualStackedHourglass(
             joints, n.stacks, n.features, n.depth, n.blocks, n.highways, mean, std
         )
+    if n.build == "cornernet":
+        return CornerNetStackedHourglass(joints, n.stacks, n.features, n.depth, mean, std)
     if n.build == "mssh":
         return MultiScaleStackedHourglass(
             joints,

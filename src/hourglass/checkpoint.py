@@ -37,6 +37,9 @@ class WeightFacts:
         box_margin: side of the training crop over the longer side of the box around the joints.
         licence, data, recipe: terms, training data, and the complete recipe as YAML.
         signed: an occluded joint is a negative Gaussian.
+        offset_hm: added to both coordinates of a decoded cell to get to this package's frame. 0 unless the
+            weights were trained elsewhere in another one, such as cell = pixel / 4, which needs -0.375.
+        source: project and file that converted weights come from.
         metrics: measured scores, `{"PCK@0.2": ...}`, with `on` saying on what.
     """
 
@@ -53,6 +56,8 @@ class WeightFacts:
     data: str = ""
     recipe: str = ""
     signed: bool = False
+    offset_hm: float = 0.0
+    source: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:

@@ -69,12 +69,20 @@ def unsigned(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(occluded.unsqueeze(-1), -heatmaps, heatmaps), occluded.squeeze(-1)
 
 
-def flip_back(heatmaps: Tensor, permutation: Tensor) -> Tensor:
+def flip_back(heatmaps: Tensor, permutation: Tensor, offset_hm: float = 0.0) -> Tensor:
     """Heatmaps (B, J, h, w) of mirrored images as those of the images themselves.
 
-    Exact in this package's pixel-centre convention: no shift is needed.
+    Exact in this package's pixel-centre convention: no shift is needed. Weights of another convention answer
+    `offset_hm` cells beside ours in both pictures, so the mirrored maps come back twice that beside the
+    plain ones. They are moved by the nearest whole number of cells, repeating the border, as HRNet and MMPose
+    do with their own.
     """
-    return heatmaps.flip(-1)[:, permutation]
+    flipped = heatmaps.flip(-1)[:, permutation]
+    cells = round(-2 * offset_hm)
+    if not cells:
+        return flipped
+    width = heatmaps.shape[-1]
+    return flipped[..., (torch.arange(width, device=heatmaps.device) - cells).clamp(0, width - 1)]
 
 
 def _argmax(maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ HOURGLASSES = (
     "hg_stacked_add",
     "mssh",
     "residual_stacked",
+    "cornernet",
 )
 BUILDS = (*HOURGLASSES, "deeppose", "chained")
 STEMS = ("eccv", "wide")
@@ -25,7 +26,7 @@ BACKBONES = ("alexnet", "resnet34", "resnet50", "resnet101")
 FEEDBACKS = ("softmax", "raw")
 
 _OPTION_OF = {
-    "stacks": ("eccv", "workshop", "mssh", "residual_stacked", "deeppose"),
+    "stacks": ("eccv", "workshop", "mssh", "residual_stacked", "cornernet", "deeppose"),
     "features": HOURGLASSES,
     "depth": HOURGLASSES,
     "blocks": ("eccv", "residual_stacked"),
@@ -70,9 +71,10 @@ class NetworkRecipe:
 
     build: str = "eccv"
     """`eccv`, `workshop`, the five ablations `hg` `hg_int` `hg_stacked` `hg_stacked_int` `hg_stacked_add`,
-    `mssh`, `residual_stacked`, `deeppose` or `chained`"""
+    `mssh`, `residual_stacked`, `cornernet` (MMPose's hourglass52), `deeppose` or `chained`"""
     stacks: int = 2
-    """hourglasses (`eccv`, `workshop`, `residual_stacked`), stages (`mssh`) or cascade stages (`deeppose`)"""
+    """hourglasses (`eccv`, `workshop`, `residual_stacked`, `cornernet`), stages (`mssh`) or cascade stages
+    (`deeppose`)"""
     features: int = 256
     """width of an hourglass network"""
     depth: int = 4

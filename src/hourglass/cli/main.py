@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from hourglass.cli import ablate, benchmark, data, demo, evaluate, models, predict, train
+from hourglass.cli import ablate, benchmark, convert, data, demo, evaluate, models, predict, score, train
 
 app = typer.Typer(
     name="hourglass",
@@ -18,10 +18,12 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(score.score)
 app.command()(ablate.ablate)
 app.command()(predict.predict)
-app.command()(models.models)
 app.command()(demo.demo)
+app.command()(models.models)
+app.command()(convert.convert)
 app.add_typer(data.app, name="data")
 app.add_typer(benchmark.app, name="benchmark")
 

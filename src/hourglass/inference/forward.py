@@ -39,8 +39,8 @@ def answer_crops(
 ) -> CropAnswer:
     """Run a network in evaluation mode on crops (B, 3, H, W) uint8 RGB, on the crops' own device.
 
-    `flip_test` also runs the mirrored crops, in the same batch, and averages the answers; in this
-    package's pixel-centre convention that needs no shift. `precision` is the network's alone
+    `flip_test` also runs the mirrored crops, in the same batch, and averages the answers; only weights of
+    another convention (`facts.offset_hm`) need a shift there. `precision` is the network's alone
     (float32 or bfloat16); decoding is float32.
     """
     stages = run_stages(network, crops, facts, flip_test, precision)
@@ -79,7 +79,8 @@ def run_stages(
     if network.output == "coordinates":
         mirror = stages[0].new_tensor([-1.0, 1.0])
         return [(xy[:count] + xy[count:][:, permutation] * mirror) / 2 for xy in stages]
-    return [(h[:count] + heatmap.flip_back(h[count:], permutation)) / 2 for h in stages]
+    mirrored = [heatmap.flip_back(h[count:], permutation, facts.offset_hm) for h in stages]
+    return [(h[:count] + m) / 2 for h, m in zip(stages, mirrored, strict=True)]
 
 
 def read_stage(stage: Tensor, facts: WeightFacts, side_px: int) -> CropAnswer:
@@ -90,4 +91,4 @@ def read_stage(stage: Tensor, facts: WeightFacts, side_px: int) -> CropAnswer:
     maps, occluded = heatmap.unsigned(stage) if facts.signed else (stage, None)
     xy, scores = heatmap.decode(maps, facts.decoding, facts.sigma_hm)
     stride = side_px / maps.shape[-1]
-    return CropAnswer(heatmap_to_input(xy, stride), scores, (stage,), occluded)
+    return CropAnswer(heatmap_to_input(xy + facts.offset_hm, stride), scores, (stage,), occluded)

@@ -1,4 +1,4 @@
-"""Percentage of correct keypoints, over original-image coordinates."""
+"""Percentage of correct keypoints over original-image coordinates: lengths, PCK, its curve and its area."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,9 @@ from hourglass.skeleton import Skeleton
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
+
+HEAD_SHARE = 0.6
+"""Of the head box's diagonal: PCKh's head size (MPII toolkit, 0.8 x 0.75)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,22 @@ def box_length(keypoints: FloatArray, labelled: BoolArray) -> npt.NDArray[np.flo
     return np.asarray(np.ma.filled(sides.astype(np.float64), np.nan), np.float64)
 
 
+def head_length(boxes: FloatArray) -> npt.NDArray[np.float64]:
+    """(N,) pixels: PCKh's head size from head boxes (N, 2, 2), the corners (x1, y1) and (x2, y2)."""
+    boxes = np.asarray(boxes, np.float64)
+    return np.asarray(HEAD_SHARE * np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=-1))
+
+
+def pair_length(
+    keypoints: FloatArray, labelled: BoolArray, first: int, second: int
+) -> npt.NDArray[np.float64]:
+    """(N,) pixels between two joints of the truth, by row; NaN where one of them is not labelled."""
+    known = labelled[:, first] & labelled[:, second]
+    length = np.full(len(keypoints), np.nan)
+    length[known] = np.linalg.norm(keypoints[known, first] - keypoints[known, second], axis=-1)
+    return length
+
+
 def pck(
     predicted: FloatArray,
     truth: FloatArray,
@@ -108,6 +127,71 @@ def person_errors(
     errors = np.full(len(count), np.nan)
     np.divide(np.where(counted, distance, 0.0).sum(1), count, out=errors, where=count > 0)
     return errors
+
+
+def relative_distance(
+    predicted: FloatArray, truth: FloatArray, labelled: BoolArray, reference: FloatArray
+) -> tuple[npt.NDArray[np.float64], BoolArray]:
+    """Distances (N, J) in reference lengths, infinite for a prediction of NaN, and which (N, J) count.
+
+    Where nothing counts the distance is NaN. Arguments and errors are those of `pck`.
+    """
+    distance, counted = _relative_distance(predicted, truth, labelled, reference)
+    distance = np.where(np.isnan(distance), np.inf, distance)
+    return np.asarray(np.where(counted, distance, np.nan), np.float64), counted
+
+
+def hits(distance: FloatArray, threshold: float, strict: bool = False) -> BoolArray:
+    """Where a relative distance is correct: `<=` the threshold, or `<` it when `strict`; NaN never is."""
+    return np.asarray(distance < threshold if strict else distance <= threshold)
+
+
+def area_thresholds(end: float = 0.5, step: float = 0.01) -> npt.NDArray[np.float64]:
+    """The thresholds 0, step .. end of a curve (MPII toolkit: 0 to 0.5 by 0.01)."""
+    return np.asarray(np.arange(round(end / step) + 1) * step, np.float64)
+
+
+def areas(distance: FloatArray, thresholds: FloatArray, strict: bool = False) -> npt.NDArray[np.float64]:
+    """What each joint adds to the area under its PCK curve, 0..1, in the shape of `distance`.
+
+    The mean over joints is the area by trapezoids over `thresholds`, divided by their range: AUC is an
+    average like PCK, only with shares instead of hits. NaN distances give 0.
+
+    Args:
+        thresholds: (T,) ascending, at least two.
+
+    Raises ValueError when they are not.
+    """
+    thresholds = np.asarray(thresholds, np.float64)
+    steps = np.diff(thresholds)
+    if thresholds.ndim != 1 or not len(steps) or not (steps > 0).all():
+        raise ValueError("the thresholds of a curve must be two or more ascending numbers")
+    weights = np.zeros(len(thresholds))
+    weights[:-1] += steps / 2
+    weights[1:] += steps / 2
+    # From the first threshold that is large enough, a joint is right at all further ones.
+    first = np.searchsorted(thresholds, distance, side="right" if strict else "left")
+    left = np.append(np.cumsum(weights[::-1])[::-1], 0.0) / (thresholds[-1] - thresholds[0])
+    return np.asarray(np.where(np.isnan(distance), 0.0, left[first]))
+
+
+def curve(
+    distance: FloatArray, counted: BoolArray, thresholds: FloatArray, strict: bool = False
+) -> npt.NDArray[np.float64]:
+    """(T, J) shares of correct joints at each threshold, NaN where no joint was counted (PDJ, PCK curves).
+
+    With the torso as reference and thresholds from 0 to 0.5 this is the curve of detected joints (PDJ).
+
+    Args:
+        distance, counted: (N, J) from `relative_distance`.
+        thresholds: (T,).
+    """
+    counts = counted.sum(0)
+    shares = np.full((len(thresholds), distance.shape[1]), np.nan)
+    for joint in np.flatnonzero(counts):
+        known = np.sort(distance[counted[:, joint], joint])
+        shares[:, joint] = np.searchsorted(known, thresholds, "left" if strict else "right") / counts[joint]
+    return shares
 
 
 def _relative_distance(

@@ -1,0 +1,102 @@
+"""`hourglass score`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(help="Predictions: .h5, .mat, .npy, .csv, COCO results or our own .json.")
+    ],
+    truth: Annotated[
+        Path, typer.Option(help="Annotations: MPII's .mat, .h5 or .json, LSP's joints.mat, FLIC's .h5, COCO.")
+    ],
+    protocol: Annotated[
+        str, typer.Option(help="Whose scoring: mpii-official, bearpaw, hrnet, mmpose, ... or all that fit.")
+    ] = "all",
+    split: Annotated[
+        str, typer.Option(help="Of MPII's list (val), LSP (test) or LSPET (all), where a file has several.")
+    ] = "",
+    only: Annotated[str, typer.Option(help="Joints to score: all, visible or hidden.")] = "all",
+    visibility: Annotated[
+        Path | None, typer.Option(help="Annotations that tell hidden joints, where the truth doesn't.")
+    ] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="Another length: head, head-stick, torso, other-torso, any-torso, file-torso or box."
+        ),
+    ] = "",
+    threshold: Annotated[
+        list[float] | None, typer.Option(help="Instead of the protocol's own; may be repeated.")
+    ] = None,
+    count_from: Annotated[
+        int | None,
+        typer.Option(min=0, max=1, help="What arrays and CSV call the first pixel; else as the truth does."),
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Draws of people for 95 % intervals; 0: none.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    against: Annotated[Path | None, typer.Option(help="Other predictions of the same people.")] = None,
+    curves: Annotated[bool, typer.Option(help="Put the curves over all thresholds into the JSON.")] = False,
+    json: Annotated[str, typer.Option(metavar="FILE", help="Write the result as JSON; - prints it.")] = "",
+) -> None:
+    """Score a file of predictions as other codes do, one protocol or all side by side.
+
+    No pictures and no network are needed. docs/metrics.md has every protocol's formula and says where codes
+    disagree.
+
+    Example: hourglass score valid-ours.h5 --truth detections_our_format.mat
+
+    Which of two is better: hourglass score new.json --truth valid.h5 --against old.json --bootstrap 1000
+    """
+    from hourglass.scoring.predictions import read_predictions
+    from hourglass.scoring.report import Request, as_report, score_all
+    from hourglass.scoring.tables import print_scores
+    from hourglass.scoring.truth import read_truth, with_visibility_of
+
+    request = Request(
+        protocols=protocol,
+        only=cast(Literal["all", "visible", "hidden"], only),
+        length=by,
+        thresholds=tuple(threshold or ()),
+        draws=bootstrap,
+        seed=seed,
+        curves=curves,
+    )
+    _check_json(json, curves)
+    annotations = read_truth(truth, split)
+    if visibility is not None:
+        annotations = with_visibility_of(annotations, read_truth(visibility))
+    answers = read_predictions(predictions, annotations, count_from)
+    others = None if against is None else read_predictions(against, annotations, count_from)
+    scored, left_out = score_all(request, annotations, answers, others)
+    if json:
+        _write_json(json, as_report(scored, left_out, annotations, answers, others, request))
+    if json != "-":
+        names = (str(predictions), "" if against is None else str(against))
+        print_scores(scored, left_out, annotations, request, names)
+
+
+def _check_json(json: str, curves: bool) -> None:
+    """Raise before the work, not after it."""
+    if curves and not json:
+        raise ValueError("--curves go into the JSON; give --json FILE or --json -")
+    if json not in ("", "-"):
+        if Path(json).is_dir():
+            raise IsADirectoryError(f"--json {json} is a folder, not a file")
+        Path(json).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _write_json(json: str, report: dict[str, object]) -> None:
+    from json import dumps
+
+    text = dumps(report, indent=2, allow_nan=False) + "\n"
+    if json == "-":
+        sys.stdout.write(text)
+        return
+    from hourglass.checkpoint import write_text_atomically
+
+    write_text_atomically(Path(json), text)

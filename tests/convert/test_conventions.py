@@ -1,0 +1,131 @@
+"""Heatmaps of other conventions, read in our frame: the offset of a cell and the shift of a flip test."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hourglass.checkpoint import WeightFacts
+from hourglass.convert.sources import DATA, SOURCES
+from hourglass.heatmap import flip_back
+from hourglass.inference.forward import answer_crops
+from hourglass.network_recipe import NetworkRecipe
+from hourglass.skeleton import Skeleton
+
+PAIR = Skeleton("pair", ("left_hand", "right_hand", "head"), flip_pairs=(("left_hand", "right_hand"),))
+SIDE, CELLS = 64, 16
+
+
+def facts(source: str) -> WeightFacts:
+    kind = SOURCES[source]
+    none = (0.0, 0.0, 0.0)
+    return WeightFacts(
+        "x",
+        NetworkRecipe(),
+        PAIR,
+        SIDE,
+        none,
+        (1, 1, 1),
+        kind.sigma_hm,
+        kind.decoding,
+        offset_hm=kind.offset_hm,
+    )
+
+
+def cell_of(source: str, u: Tensor) -> Tensor:
+    """The cell on which a project draws the Gaussian of a joint at crop pixel u, pixel centres integer."""
+    if source == "mmpose":
+        return (u / 4 + 0.5).floor()
+    return ((u + 0.5) / 4).floor()
+
+
+def drawn(cells: Tensor, sigma_hm: float) -> Tensor:
+    """Gaussians (B, J, h, w) on whole cells."""
+    grid = torch.arange(CELLS, dtype=torch.float32)
+    x, y = cells[..., 0, None, None], cells[..., 1, None, None]
+    return torch.exp(-((grid[None, :] - x) ** 2 + (grid[:, None] - y) ** 2) / (2 * sigma_hm**2))
+
+
+class Perfect(nn.Module):
+    """Answers crops and their mirror images as a perfectly trained network of that project would."""
+
+    output = "heatmap"
+
+    def __init__(self, source: str, truth: Tensor) -> None:
+        super().__init__()
+        self.source, self.truth = source, truth
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        swapped = self.truth[:, [1, 0, 2]]
+        mirrored = torch.stack([SIDE - 1 - swapped[..., 0], swapped[..., 1]], -1)
+        both = torch.cat([self.truth, mirrored])[: len(image)]
+        return [drawn(cell_of(self.source, both), SOURCES[self.source].sigma_hm)]
+
+
+def truth(count: int = 200) -> Tensor:
+    return 8 + 48 * torch.rand(count, 3, 2, generator=torch.Generator().manual_seed(0))
+
+
+def crops(count: int = 200) -> Tensor:
+    return torch.zeros(count, 3, SIDE, SIDE, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_answers_are_right_on_average_in_our_frame(source: str) -> None:
+    error = answer_crops(Perfect(source, truth()), crops(), facts(source)).keypoints - truth()
+    # A whole cell is 4 px wide, so errors spread evenly over -2..2; their mean must be near 0.
+    assert error.abs().max().item() < 2.01
+    assert error.mean((0, 1)).abs().max().item() < 0.15
+    without = replace(facts(source), offset_hm=0.0)
+    biased = answer_crops(Perfect(source, truth()), crops(), without).keypoints - truth()
+    assert biased.mean().item() == pytest.approx(1.5 if source == "mmpose" else 0.0, abs=0.15)
+
+
+def test_mmposes_cells_are_read_as_mmpose_reads_them() -> None:
+    # Its own answer to an unambiguous peak is 4 x cell.
+    answer = answer_crops(Perfect("mmpose", truth()), crops(), facts("mmpose"))
+    torch.testing.assert_close(answer.keypoints, 4 * cell_of("mmpose", truth()), rtol=0, atol=1e-4)
+
+
+def test_mmposes_flip_test_is_its_own() -> None:
+    network = Perfect("mmpose", truth(20))
+    answer = answer_crops(network, crops(20), facts("mmpose"), flip_test=True)
+    (maps,) = network(crops(40))
+    back = torch.zeros(20, 3, CELLS, CELLS)
+    for joint, other in enumerate((1, 0, 2)):
+        for column in range(CELLS):
+            source_column = max(column - 1, 0)
+            back[:, joint, :, column] = maps[20:, other, :, CELLS - 1 - source_column]
+    torch.testing.assert_close(answer.stages[0], (maps[:20] + back) / 2)
+    assert (answer.keypoints - truth(20)).mean().abs().item() < 0.6
+
+
+@pytest.mark.parametrize("source", ["bearpaw", "princeton", "torch7"])
+def test_a_flip_test_of_whole_cells_at_pixel_centres_needs_no_shift(source: str) -> None:
+    network = Perfect(source, truth(20))
+    answer = answer_crops(network, crops(20), facts(source), flip_test=True)
+    (maps,) = network(crops(40))
+    torch.testing.assert_close(answer.stages[0], (maps[:20] + maps[20:, [1, 0, 2]].flip(-1)) / 2)
+
+
+@pytest.mark.parametrize(("offset_hm", "cells"), [(0.0, 0), (-0.375, 1), (0.5, -1), (-1.0, 2), (-0.2, 0)])
+def test_mirrored_maps_move_by_twice_the_offset(offset_hm: float, cells: int) -> None:
+    maps = torch.rand(1, 2, 3, 6, generator=torch.Generator().manual_seed(1))
+    moved = flip_back(maps, torch.tensor([1, 0]), offset_hm)
+    for column in range(6):
+        taken = min(max(column - cells, 0), 5)
+        assert torch.equal(moved[..., column], maps[:, [1, 0], :, 5 - taken])
+
+
+def test_facts_of_older_files_have_no_offset() -> None:
+    raw = json.loads(facts("mmpose").to_json())
+    assert raw.pop("offset_hm") == -0.375
+    assert raw.pop("source") == ""
+    assert WeightFacts.from_json(json.dumps(raw)) == replace(facts("mmpose"), offset_hm=0.0)
+
+
+def test_every_source_names_known_data() -> None:
+    for kind in SOURCES.values():
+        assert set(kind.means) <= set(DATA)
