@@ -1,5 +1,6 @@
 """Networks out of Torch7 files: each stage is what the layers in the file compute, in any dialect."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -228,7 +229,13 @@ def test_circles_and_explosions_end(others: SimpleNamespace, torch7: SimpleNames
 
 
 def test_endless_hourglasses_end(others: SimpleNamespace, torch7: SimpleNamespace, tmp_path: Path) -> None:
-    path = torch7.written(tmp_path / "deep.t7", torch7.eccv(torch7.Lua(others), stacks=1, f=4, depth=400))
+    graph = torch7.eccv(torch7.Lua(others), stacks=1, f=4, depth=400)
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(50_000)  # for the writer alone
+    try:
+        path = torch7.written(tmp_path / "deep.t7", graph)
+    finally:
+        sys.setrecursionlimit(usual)
     assert "too deep" in refused(path)
 
 
