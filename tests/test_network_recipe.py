@@ -119,7 +119,8 @@ ALEXNET = NetworkRecipe(build="deeppose", stacks=2, backbone="alexnet", width=2,
 
 
 @pytest.mark.parametrize(
-    ("build", "option"), [(build, option) for option, (owners, _) in OPTIONS.items() for build in owners]
+    ("build", "option"),
+    [(build, option) for option, (owners, _) in OPTIONS.items() for build in sorted(owners)],
 )
 def test_every_option_changes_the_network(build: str, option: str) -> None:
     value = SMALLER.get(option, OPTIONS[option][1])

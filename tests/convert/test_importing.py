@@ -267,7 +267,7 @@ def test_keys_that_name_a_huge_network_build_none(state: State, tmp_path: Path) 
     few |= {f"hg.0.hg.0.0.{i}.conv1.weight": torch.zeros(1) for i in range(500)}
     assert "too few for the 500 stacks" in refused(saved(tmp_path / "x.pth", few))
     deep = {f"hg.0.hg.{i}.0.0.conv1.weight": torch.zeros(1) for i in range(900)}
-    assert "names 900 levels" in refused(saved(tmp_path / "y.pth", deep))
+    assert "an hourglass of 900 levels" in refused(saved(tmp_path / "y.pth", deep))
 
 
 def test_princetons_stem_is_not_bearpaws(others: SimpleNamespace, state: State, tmp_path: Path) -> None:

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from hourglass.build import build_network
 from hourglass.checkpoint import WeightFacts, WeightsError, save_weights
-from hourglass.convert.layouts import LAYOUTS, LayoutError, read_layout, recognise, some, translate
+from hourglass.convert.layouts import (
+    LAYOUTS,
+    LayoutError,
+    check_depth,
+    read_layout,
+    recognise,
+    some,
+    translate,
+)
 from hourglass.convert.reading import is_torch7, read_tensors
 from hourglass.convert.sources import DATA, SOURCES, choose_data
 from hourglass.convert.torch7 import read_torch7
@@ -135,6 +143,7 @@ def _read(path: Path, source: str) -> tuple[str, _Found]:
     torch7 = is_torch7(path)
     if source == "torch7" or (source == AUTO and torch7):
         network, tensors = match_network(unfold(read_torch7(path)))
+        check_depth(network.depth)
         joints = tensors[f"heads.{network.stacks - 1}.weight"].shape[0]
         return "torch7", _Found(network, joints, _shapes(network, joints), tensors, {}, 0)
     if torch7:

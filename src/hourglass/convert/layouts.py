@@ -258,10 +258,15 @@ def _nesting(state: State, start: str, end: str) -> int:
     return depth
 
 
+def check_depth(depth: int) -> None:
+    """Raise LayoutError for an hourglass that is deeper than any picture could be halved."""
+    if depth > _DEEPEST:
+        raise LayoutError(f"has an hourglass of {depth} levels; real ones have 5 at most")
+
+
 def _check_enough(state: State, stacks: int, depth: int, blocks: int = 1) -> None:
     """Few keys can name a network too large to list, or too deep; refuse them before that."""
-    if depth > _DEEPEST:
-        raise LayoutError(f"names {depth} levels of an hourglass, of which real ones have 5 at most")
+    check_depth(depth)
     if stacks * depth * blocks > len(state):
         raise LayoutError(f"has {len(state)} tensors, too few for the {stacks} stacks that its keys name")
 
