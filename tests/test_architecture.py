@@ -19,6 +19,7 @@ LAYERS: dict[str, int] = {
     "heatmap": 1,
     "spatial_softmax": 1,
     "network_recipe": 1,
+    "data_recipe": 1,
     "recipe": 1,
     "models": 2,
     "data": 2,

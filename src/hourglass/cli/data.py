@@ -1,19 +1,8 @@
-"""`hourglass data`."""
-
-import json as jsonlib
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+"""`hourglass data`: one file per subcommand, registered here."""
 
 import typer
 
-if TYPE_CHECKING:
-    from hourglass.data.packing import PackReport
-
-KINDS = ("lspet", "coco", "synthetic")
+from hourglass.cli import data_pack
 
 app = typer.Typer(help="Prepare data.", no_args_is_help=True)
 
@@ -23,98 +12,4 @@ def data() -> None:
     """Prepare data."""
 
 
-@app.command()
-def pack(
-    out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")],
-    data: Annotated[str, typer.Option(help="Kind of data: lspet, coco or synthetic.")] = "lspet",
-    root: Annotated[str, typer.Option(help="LSPET's folder, or the folder of the COCO file's photos.")] = "",
-    annotations: Annotated[
-        str, typer.Option(help="coco: the JSON file; {split} in it is replaced by the split.")
-    ] = "",
-    category: Annotated[str, typer.Option(help="coco: which category, where several have keypoints.")] = "",
-    count: Annotated[int, typer.Option("--people", help="synthetic: how many to render for a split.")] = 64,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Which part; may be repeated (train and val where not given; of one COCO file: train)."
-        ),
-    ] = None,
-    size: Annotated[int, typer.Option(help="Largest side of a crop in pixels.")] = 256,
-    quality: Annotated[int, typer.Option(help="Of the WebP pictures, 1 to 100.")] = 70,
-    margin: Annotated[float, typer.Option(help="Side of the crop over that of the person's box.")] = 1.5,
-    json: Annotated[str, typer.Option(metavar="FILE", help="Write the result as JSON; - prints it.")] = "",
-    workers: Annotated[int, typer.Option(help="Threads; 0: one for each core.")] = 0,
-) -> None:
-    """Cut every annotated person out once and keep the crops in one small Parquet file.
-
-    Train from it with data.name=pack data.root=OUT.parquet. A run that was killed goes on where it was
-    when the same command is given again. A photo that can't be read is named and left out.
-
-    Example, without any data: hourglass data pack --data synthetic --people 64 rendered.parquet
-
-    On real photos: hourglass data pack --data lspet --root data/lspet lspet.parquet
-
-    Own data: hourglass data pack --data coco --annotations people.json --root photos people.parquet
-    """
-    if json not in ("", "-") and Path(json).is_dir():
-        raise ValueError(f"--json {json} is a folder, not a file")
-    names = _splits(data, annotations, split)
-
-    from hourglass.build import load_records
-    from hourglass.data.packing import write_pack
-    from hourglass.recipe import DataRecipe
-
-    rendered = count if data == "synthetic" else 0
-    recipe = DataRecipe(data, root, annotations, category, people=rendered)
-    people = {name: load_records(recipe, name) for name in names}
-
-    with _progress() as progress:
-        report = write_pack(
-            people, out, size, quality, margin, workers or os.cpu_count() or 1, progress, f"{data} {root}"
-        )
-    _tell(report, out, json)
-    if report.failed:
-        raise typer.Exit(1)
-
-
-def _splits(data: str, annotations: str, given: list[str] | None) -> list[str]:
-    if data not in KINDS:
-        raise ValueError(f"--data {data!r} is not one of {', '.join(KINDS)}")
-    one_file = data == "coco" and "{split}" not in annotations
-    names = given or (["train"] if one_file else ["train", "val"])
-    if len(set(names)) < len(names):
-        raise ValueError(f"--split names one split twice: {', '.join(names)}")
-    if one_file and len(names) > 1:
-        raise ValueError(
-            "several splits of coco data need {split} in --annotations, or all would be the same"
-        )
-    return names
-
-
-@contextmanager
-def _progress() -> "Iterator[Callable[[int, int], None]]":
-    """A bar with the time left, on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("packing", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _tell(report: "PackReport", out: Path, json: str) -> None:
-    for failure in report.failed:
-        typer.echo(f"hourglass: left out person {failure.person_id}: {failure.reason}", err=True)
-    people = ", ".join(f"{count} {split}" for split, count in report.people.items())
-    resumed = f" ({report.resumed} of them before)" if report.resumed else ""
-    typer.echo(
-        f"{out}: {people} people{resumed}, {report.bytes / 1e6:.1f} MB, {report.seconds:.0f} s", err=True
-    )
-    text = jsonlib.dumps({"out": str(out), **asdict(report)}, indent=2)
-    if json == "-":
-        typer.echo(text)
-    elif json:
-        Path(json).parent.mkdir(parents=True, exist_ok=True)
-        Path(json).write_text(text + "\n", encoding="utf-8")
+app.command()(data_pack.pack)

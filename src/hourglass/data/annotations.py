@@ -1,51 +1,168 @@
-"""What the annotation readers share: crop boxes, joints far outside the picture, missing photos."""
+"""What the annotation readers hand on: people as their file has them, before any picture is opened."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.geometry import box_around
-from hourglass.structs import NOT_LABELLED
+from hourglass.skeleton import Skeleton
+from hourglass.structs import NOT_LABELLED, PersonRecord
 
-BOX_MARGIN = 1.25
-"""Side of a person's crop over the longer side of the box around the person."""
-
-MIN_SIDE_PX = 8.0
-"""No crop is smaller, not even around two joints in one place."""
-
-OUTSIDE_SHARE = 0.05
-"""How far outside the picture a joint may lie, as a share of its longer side, and still count as labelled."""
+FORMS = ("mpii-mat", "mpii-list", "mpii-hrnet", "authors-hdf5", "lsp", "lspet", "coco")
+"""The kinds of file that people come from."""
 
 log = logging.getLogger(__name__)
 
-
-def crop_of_box(
-    center: npt.NDArray[np.floating], longer_side_px: float
-) -> tuple[npt.NDArray[np.float32], float]:
-    """Centre (2,) and side of the square crop of a person whose box is known."""
-    return center.astype(np.float32), max(longer_side_px * BOX_MARGIN, MIN_SIDE_PX)
+_Float = npt.NDArray[np.float64]
 
 
-def crop_of_joints(keypoints: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float32], float]:
-    """Centre (2,) and side of the square crop around labelled joints (N, 2)."""
-    return crop_of_box(*box_around(keypoints))
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """N annotated people. Coordinates stay as the file counts them: `origin` is what it calls the first pixel.
 
+    A score so meets the very numbers that the file holds, and the file can be written again without loss.
+    `records` makes 0-based records of them, for training and evaluation.
 
-def without_far_outside(
-    keypoints: npt.NDArray[np.floating], visibility: npt.NDArray[np.uint8], width: int, height: int
-) -> npt.NDArray[np.uint8]:
-    """The visibility (J,) with 0 where a labelled joint lies far outside the picture.
+    Args:
+        file: where they were read.
+        form: one of `FORMS`.
+        what: the people in words, such as "MPII's val split".
+        skeleton: names the J joints.
+        where: (N,) what to call each person in messages, such as "valid.json: row 3".
+        names: (N,) file names of the pictures, below the folder of pictures.
+        ids: (N,) int64, distinct.
+        splits: (N,) `train`, `val`, `test`, or "" where the file tells none.
+        keypoints: (N, J, 2) as in the file; may hold anything where the visibility is 0.
+        visibility: (N, J) uint8, COCO's 0, 1 or 2.
+        tells_hidden: whether hidden joints are told from visible ones.
+        origin: 0 or 1.
+        center: (N, 2) middle of the square crop that a network should see, counted as the file counts.
+        side_px: (N,) side of that crop. NaN, as the centre, for who has none (nothing labelled, no box).
+        lengths: (N,) pixels each, that a score divides by and only the file knows: `head`, `file-torso`.
+        box: (N, 4) x, y, width, height, or None where the file has no boxes; NaN for who has none.
+        area: (N,) square pixels, or None; NaN for who has none.
+        crowd: (N,) bool, or None.
+        fields: further columns (N, ...) under the file's own names and as it has them, such as the
+            `scale_provided` of MPII's list: what writing the same form again needs.
 
-    A slip of a few pixels over the border is still the right place to learn; a joint beyond
-    `OUTSIDE_SHARE` of the picture's longer side is a mistake, and would spoil the person's box too.
+    Raises ValueError, naming the person, when shapes disagree, a labelled joint or a crop is of no use, or two
+    people have one id.
     """
-    slack = OUTSIDE_SHARE * max(width, height)
-    low, high = -0.5 - slack, np.array([width, height]) - 0.5 + slack
-    far = ((keypoints < low) | (keypoints > high)).any(axis=1)
-    return np.where(far, NOT_LABELLED, visibility).astype(np.uint8)
+
+    file: Path
+    form: str
+    what: str
+    skeleton: Skeleton
+    where: Sequence[str]
+    names: Sequence[str]
+    ids: npt.NDArray[np.int64]
+    splits: Sequence[str]
+    keypoints: _Float
+    visibility: npt.NDArray[np.uint8]
+    tells_hidden: bool
+    origin: int
+    center: _Float
+    side_px: _Float
+    lengths: Mapping[str, _Float] = field(default_factory=dict)
+    box: _Float | None = None
+    area: _Float | None = None
+    crowd: npt.NDArray[np.bool_] | None = None
+    fields: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count, joints = len(self.ids), self.skeleton.joints
+        columns = {
+            "where": self.where,
+            "names": self.names,
+            "splits": self.splits,
+            **self.lengths,
+            **self.fields,
+        }
+        columns |= {k: v for k in ("box", "area", "crowd") if (v := getattr(self, k)) is not None}
+        for name, column in columns.items():
+            if len(column) != count:
+                raise ValueError(f"{self.file}: {len(column)} {name} for {count} people")
+        shapes = {
+            "keypoints": (count, len(joints), 2),
+            "visibility": (count, len(joints)),
+            "center": (count, 2),
+        }
+        for name, shape in (*shapes.items(), ("side_px", (count,))):
+            if (found := getattr(self, name).shape) != shape:
+                raise ValueError(f"{self.file}: {name} has the shape {found}, expected {shape}")
+        bad = (self.visibility > NOT_LABELLED) & ~np.isfinite(self.keypoints).all(axis=2)
+        for n, j in np.argwhere(bad).tolist()[:1]:
+            raise ValueError(f"{self.where[n]}: {joints[j]} is labelled but not a finite number")
+        whole = np.isfinite(self.center).all(axis=1) & (self.side_px > 0) & np.isfinite(self.side_px)
+        for n in np.flatnonzero(~whole & ~np.isnan(self.side_px)).tolist()[:1]:
+            raise ValueError(f"{self.where[n]}: the crop's centre or side is not a positive finite number")
+        first: dict[int, str] = {}
+        for where, person in zip(self.where, self.ids.tolist(), strict=True):
+            if first.setdefault(person, where) != where:
+                raise ValueError(f"{where} and {first[person]} have the same id {person}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """(N, J) True where the joint has coordinates."""
+        return self.visibility > NOT_LABELLED
+
+    def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "Annotations":
+        """Some of the people: by row numbers, or (N,) bool."""
+        index = np.arange(len(self))[np.asarray(rows)]
+        changed: dict[str, Any] = {}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if part.name in ("where", "names", "splits"):
+                changed[part.name] = [value[n] for n in index.tolist()]
+            elif part.name in ("lengths", "fields"):
+                changed[part.name] = {name: column[index] for name, column in value.items()}
+            elif isinstance(value, np.ndarray):
+                changed[part.name] = value[index]
+        return replace(self, **changed)
+
+
+def records(people: Annotations, images: Path, unlabelled: bool = False) -> list[PersonRecord]:
+    """One record, 0-based, for each person with a crop and a labelled joint; crowds are left out.
+
+    Args:
+        images: the folder with the pictures.
+        unlabelled: keep people without a labelled joint too, as those of a test split.
+
+    Raises ValueError when nobody is left, FileNotFoundError when pictures are missing.
+    """
+    if not images.is_dir():
+        raise FileNotFoundError(f"there is no folder {images}; it should hold the pictures of {people.what}")
+    crowd = np.zeros(len(people), bool) if people.crowd is None else people.crowd
+    bare = ~people.labelled.any(axis=1) & ~crowd & (not unlabelled)
+    cropless = np.isnan(people.side_px) & ~crowd & ~bare
+    counts = {"crowds": crowd, "people without labelled joints": bare, "people without a crop": cropless}
+    log_left_out(people.file, {what: int(rows.sum()) for what, rows in counts.items()})
+    kept = np.flatnonzero(~(crowd | bare | cropless)).tolist()
+    if not kept:
+        raise ValueError(f"{people.file} has nobody with a labelled joint in {people.what}")
+    photos = dict.fromkeys(people.names[n] for n in kept)
+    missing = [name for name in photos if not (images / name).is_file()]
+    check_photos(missing, len(photos), images, people.what)
+    return [
+        PersonRecord(
+            image=images / people.names[n],
+            image_id=people.names[n],
+            person_id=int(people.ids[n]),
+            skeleton=people.skeleton,
+            keypoints=(people.keypoints[n] - people.origin).astype(np.float32),
+            visibility=people.visibility[n],
+            center=(people.center[n] - people.origin).astype(np.float32),
+            side_px=float(people.side_px[n]),
+        )
+        for n in kept
+    ]
 
 
 def check_photos(missing: Sequence[str], wanted: int, folder: Path, what: str) -> None:

@@ -12,13 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import (
-    check_photos,
-    crop_of_box,
-    crop_of_joints,
-    log_left_out,
-    without_far_outside,
-)
+from hourglass.data.annotations import check_photos, log_left_out
+from hourglass.data.crops import crop_of_box, crop_of_joints, without_far_outside
 from hourglass.data.images import ImageError, image_size
 from hourglass.skeleton import Skeleton
 from hourglass.structs import NOT_LABELLED, PersonRecord
@@ -36,7 +31,7 @@ def load_records(annotations: Path, images: Path, category: str | None = None) -
     annotation's id.
 
     Crowds and people without labelled keypoints are left out. A joint far outside its picture counts as
-    not labelled (see `annotations.without_far_outside`). The crop is 1.25 times the longer side of `bbox`
+    not labelled (see `crops.without_far_outside`). The crop is 1.25 times the longer side of `bbox`
     or, where there is none, of the box around the labelled joints.
 
     Args:

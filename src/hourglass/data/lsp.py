@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import check_photos, crop_of_joints
+from hourglass.data.annotations import check_photos
+from hourglass.data.crops import crop_of_joints
 from hourglass.skeleton import LSP14
 from hourglass.structs import OCCLUDED, VISIBLE, PersonRecord
 

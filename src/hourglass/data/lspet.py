@@ -3,7 +3,7 @@
 Measured over people 1-9000 (126,000 joints): 110,819 are labelled, and all of these are finite. 19 lie
 outside their picture; 18 of them by less than 1.7 px, and those count as any other. The right knee of
 im08075.jpg lies 145 px outside a picture 241 px wide: a slip of the annotator, read as not labelled
-(see `annotations.without_far_outside`). Nobody has fewer than 4 labelled joints. Where the flag is 0
+(see `crops.without_far_outside`). Nobody has fewer than 4 labelled joints. Where the flag is 0
 the coordinates mean nothing.
 """
 
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import BOX_MARGIN as BOX_MARGIN
-from hourglass.data.annotations import check_photos, crop_of_joints, log_left_out, without_far_outside
+from hourglass.data.annotations import check_photos, log_left_out
+from hourglass.data.crops import BOX_MARGIN as BOX_MARGIN
+from hourglass.data.crops import crop_of_joints, without_far_outside
 from hourglass.data.images import ImageError, image_size
 from hourglass.skeleton import LSP14
 from hourglass.structs import NOT_LABELLED, VISIBLE, PersonRecord

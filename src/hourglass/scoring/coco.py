@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.data.files import FARTHEST_PX, Where, check_finite, column, listed, rows_of
 from hourglass.metrics.oks import Detections
 from hourglass.metrics.scores import People
-from hourglass.scoring.files import FARTHEST_PX, Where, check_finite, column, listed, rows_of
 from hourglass.skeleton import Skeleton
 
 _Float = npt.NDArray[np.float64]

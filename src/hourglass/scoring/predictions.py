@@ -21,9 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.metrics.oks import Detections
-from hourglass.scoring.coco import read_results
-from hourglass.scoring.files import (
+from hourglass.data.files import (
     check_file,
     check_finite,
     listed,
@@ -33,6 +31,8 @@ from hourglass.scoring.files import (
     read_mat,
     rows_of,
 )
+from hourglass.metrics.oks import Detections
+from hourglass.scoring.coco import read_results
 from hourglass.scoring.truth import Truth
 
 _Float = npt.NDArray[np.float64]

@@ -23,11 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.data import lsp, lspet
-from hourglass.data.mpii import read_authors_file
-from hourglass.metrics.pck import head_length
-from hourglass.metrics.scores import People
-from hourglass.scoring.coco import read_truth as read_coco
-from hourglass.scoring.files import (
+from hourglass.data.files import (
     FARTHEST_PX,
     Where,
     check_file,
@@ -40,6 +36,10 @@ from hourglass.scoring.files import (
     read_mat,
     rows_of,
 )
+from hourglass.data.mpii import read_authors_file
+from hourglass.metrics.pck import head_length
+from hourglass.metrics.scores import People
+from hourglass.scoring.coco import read_truth as read_coco
 from hourglass.skeleton import FLIC11, LSP14, MPII16
 from hourglass.structs import NOT_LABELLED, OCCLUDED, VISIBLE
 

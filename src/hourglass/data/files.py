@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.scoring.matlab import Damaged, NewerVersion, read_variables
+from hourglass.data.matlab import Damaged, NewerVersion, read_variables
 
 MOST_NUMBERS = 100_000_000
 """In one array; a damaged header may ask for more than there is memory."""

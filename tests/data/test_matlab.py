@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hourglass.scoring.matlab import Damaged, NewerVersion, read_variables
+from hourglass.data.matlab import Damaged, NewerVersion, read_variables
 
 DATA = Path(os.environ.get("HOURGLASS_DATA", ""))
 TYPES = ["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?"]
@@ -90,7 +90,7 @@ def test_sizes_that_lie(tmp_path: Path) -> None:
 
 
 def test_a_packed_variable_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hourglass.scoring.matlab.MOST_BYTES", 1000)
+    monkeypatch.setattr("hourglass.data.matlab.MOST_BYTES", 1000)
     scipy.io.savemat(tmp_path / "a.mat", {"a": np.zeros((400, 500))}, do_compression=True)
     with pytest.raises(Damaged, match="larger than it may be"):
         read_variables(tmp_path / "a.mat")
