@@ -22,7 +22,7 @@ _Float = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """N annotated people. Coordinates stay as the file counts them: `origin` is what it calls the first pixel.
+    """N annotated people. Coordinates stay as the file counts them, from `origin` on.
 
     A score so meets the very numbers that the file holds, and the file can be written again without loss.
     `records` makes 0-based records of them, for training and evaluation.
@@ -39,18 +39,18 @@ class Annotations:
         keypoints: (N, J, 2) as in the file; may hold anything where the visibility is 0.
         visibility: (N, J) uint8, COCO's 0, 1 or 2.
         tells_hidden: whether hidden joints are told from visible ones.
-        origin: 0 or 1.
+        origin: what the file calls the first pixel, 0 or 1.
         center: (N, 2) middle of the square crop that a network should see, counted as the file counts.
         side_px: (N,) side of that crop. NaN, as the centre, for who has none (nothing labelled, no box).
         lengths: (N,) pixels each, that a score divides by and only the file knows: `head`, `file-torso`.
         box: (N, 4) x, y, width, height, or None where the file has no boxes; NaN for who has none.
         area: (N,) square pixels, or None; NaN for who has none.
         crowd: (N,) bool, or None.
-        fields: further columns (N, ...) under the file's own names and as it has them, such as the
+        columns: further ones, (N, ...) under the file's own names and as it has them, such as the
             `scale_provided` of MPII's list: what writing the same form again needs.
 
-    Raises ValueError, naming the person, when shapes disagree, a labelled joint or a crop is of no use, or two
-    people have one id.
+    Raises ValueError, naming the person, when shapes disagree, a labelled joint or a crop is of no use, or
+    two people have one id.
     """
 
     file: Path
@@ -71,29 +71,24 @@ class Annotations:
     box: _Float | None = None
     area: _Float | None = None
     crowd: npt.NDArray[np.bool_] | None = None
-    fields: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count, joints = len(self.ids), self.skeleton.joints
-        columns = {
-            "where": self.where,
-            "names": self.names,
-            "splits": self.splits,
-            **self.lengths,
-            **self.fields,
-        }
-        columns |= {k: v for k in ("box", "area", "crowd") if (v := getattr(self, k)) is not None}
-        for name, column in columns.items():
-            if len(column) != count:
-                raise ValueError(f"{self.file}: {len(column)} {name} for {count} people")
-        shapes = {
+        shapes: dict[str, tuple[int, ...]] = {
             "keypoints": (count, len(joints), 2),
             "visibility": (count, len(joints)),
             "center": (count, 2),
+            "side_px": (count,),
         }
-        for name, shape in (*shapes.items(), ("side_px", (count,))):
+        for name, shape in shapes.items():
             if (found := getattr(self, name).shape) != shape:
                 raise ValueError(f"{self.file}: {name} has the shape {found}, expected {shape}")
+        sized: dict[str, Any] = {**self.lengths, **self.columns}
+        sized |= {name: getattr(self, name) for name in ("where", "names", "splits", "box", "area", "crowd")}
+        for name, column in sized.items():
+            if column is not None and len(column) != count:
+                raise ValueError(f"{self.file}: {len(column)} {name} for {count} people")
         bad = (self.visibility > NOT_LABELLED) & ~np.isfinite(self.keypoints).all(axis=2)
         for n, j in np.argwhere(bad).tolist()[:1]:
             raise ValueError(f"{self.where[n]}: {joints[j]} is labelled but not a finite number")
@@ -115,13 +110,13 @@ class Annotations:
 
     def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "Annotations":
         """Some of the people: by row numbers, or (N,) bool."""
-        index = np.arange(len(self))[np.asarray(rows)]
+        index = np.arange(len(self))[np.asarray(rows, None if len(rows) else np.int64)]
         changed: dict[str, Any] = {}
         for part in fields(self):
             value = getattr(self, part.name)
             if part.name in ("where", "names", "splits"):
                 changed[part.name] = [value[n] for n in index.tolist()]
-            elif part.name in ("lengths", "fields"):
+            elif part.name in ("lengths", "columns"):
                 changed[part.name] = {name: column[index] for name, column in value.items()}
             elif isinstance(value, np.ndarray):
                 changed[part.name] = value[index]
