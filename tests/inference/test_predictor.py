@@ -88,8 +88,9 @@ def facts(skeleton: Skeleton = DOTS, input_px: int = 256) -> WeightFacts:
 
 
 def finder(flip_test: bool = True, batch_size: int | None = None) -> tuple[Predictor, DotFinder]:
-    network = DotFinder()
-    return Predictor(network, facts(), "cpu", "fp32", flip_test, batch_size), network
+    predictor = Predictor(DotFinder(), facts(), "cpu", "fp32", flip_test, batch_size)
+    assert isinstance(predictor.network, DotFinder)  # its own, made ready to run
+    return predictor, predictor.network
 
 
 def person(x: float, y: float, size: float) -> Points:
@@ -166,10 +167,10 @@ def test_refinement_stops_at_three_passes_and_keeps_the_best() -> None:
             xy = torch.tensor([[16.0, 16], [48, 48], [16, 48], [48, 16], [32, 32]]).expand(len(image), 5, 2)
             return [heatmap.encode(xy, 64, 64, 1.5) * (1 - 0.2 * self.passes)]
 
-    network = Restless()
-    predictor = Predictor(network, facts(), "cpu", "fp32", flip_test=False)
+    predictor = Predictor(Restless(), facts(), "cpu", "fp32", flip_test=False)
     (pose,) = predictor(np.zeros((300, 200, 3), np.uint8))
-    assert network.passes == module.MAX_PASSES == 3
+    assert isinstance(predictor.network, Restless)
+    assert predictor.network.passes == module.MAX_PASSES == 3
     assert pose.score == pytest.approx(0.8, abs=1e-3)
     np.testing.assert_allclose(pose.box, [-50, 0, 300, 300])
 

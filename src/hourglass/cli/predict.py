@@ -38,7 +38,18 @@ def predict(
     heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Draw every stack's heatmaps.")] = False,
     flip_test: Annotated[bool, typer.Option(help="Average with the mirrored picture's answer.")] = True,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, bf16, or int8 (openvino, with --calibration).")
+    ] = "auto",
+    backend: Annotated[
+        str, typer.Option(help="What runs the network: torch, onnxruntime or openvino; auto is torch.")
+    ] = "auto",
+    stacks: Annotated[
+        str, typer.Option(help="Use the first so many stacks; auto: as many as each person needs.")
+    ] = "all",
+    calibration: Annotated[
+        str, typer.Option(metavar="PATH", help="int8: photos (folder, glob) or a pack to measure ranges on.")
+    ] = "",
     threshold: Annotated[
         float, typer.Option(help="Joints that score below are drawn hollow; none is dropped.")
     ] = 0.3,
@@ -52,6 +63,8 @@ def predict(
     Example: hourglass predict photos --json joints.json
 
     With a box: hourglass predict team.jpg --box 40,30,200,420 --box 260,25,190,430
+
+    Quicker on a CPU: hourglass predict photos --backend openvino
     """
     from hourglass.inference.sinks import output_folder, output_names
     from hourglass.inference.sources import expand
@@ -64,9 +77,18 @@ def predict(
     if overlay or heatmaps:
         output_folder(out)
 
+    from hourglass.cli.running import calibrate, number_of_stacks
     from hourglass.inference.predictor import Predictor
 
-    predictor = Predictor.from_pretrained(weights, device, precision, flip_test)  # type: ignore[arg-type]
+    predictor = Predictor.from_pretrained(
+        weights,
+        device,
+        precision,  # type: ignore[arg-type]  # checked there, as the next one
+        flip_test,
+        backend=backend,  # type: ignore[arg-type]
+        stacks=number_of_stacks(stacks),
+        calibration=calibrate(calibration, weights) if precision == "int8" and calibration else None,
+    )
     if heatmaps and predictor.network.output == "coordinates":
         raise ValueError(
             f"{predictor.facts.name} answers with coordinates and has no heatmaps: leave out --heatmaps"
@@ -93,12 +115,15 @@ class _Job:
     done: "list[tuple[Path, int | str, tuple[int, int], list[Pose]]]" = field(default_factory=list)
     failed: list[tuple[Path, str]] = field(default_factory=list)
 
-    def prepare(self, path: Path) -> "Request":
-        """Read a picture; raises ValueError naming it."""
+    def read(self, path: Path) -> "Request | str":
+        """A picture that is ready to be answered, or in one sentence why it can't be."""
         from hourglass.inference.sources import BoxFile
 
         boxes = self.given.of(path) if isinstance(self.given, BoxFile) else self.given
-        return self.predictor.prepare(path, boxes)
+        try:
+            return self.predictor.prepare(path, boxes)
+        except ValueError as error:
+            return str(error)
 
     def image_id(self, path: Path) -> int | str:
         """What COCO results call a picture: what the box file does, else the number or name of the file."""
@@ -143,6 +168,7 @@ def _run(job: _Job, files: Sequence[Path], names: Sequence[str]) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from hourglass.data.loader import ahead
     from hourglass.inference.sources import BoxFile
 
     if isinstance(job.given, BoxFile) and not any(job.given.of(file) for file in files):
@@ -151,16 +177,19 @@ def _run(job: _Job, files: Sequence[Path], names: Sequence[str]) -> None:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("pictures", total=len(files))
+        named = list(zip(files, names, strict=True))
+        # Threads read the next pictures while the network looks at these.
+        read = ahead(job.read, [path for path, _ in named], workers=2, depth=_CHUNK // 2)
         for start in range(0, len(files), _CHUNK):
             chunk = []
-            for path, name in list(zip(files, names, strict=True))[start : start + _CHUNK]:
-                try:
-                    chunk.append((path, name, job.prepare(path)))
-                except ValueError as error:
-                    job.failed.append((path, str(error)))
-                    text = str(error) if path.name in str(error) else f"{path}: {error}"
+            for (path, name), request in zip(named[start : start + _CHUNK], read, strict=False):
+                if isinstance(request, str):
+                    job.failed.append((path, request))
+                    text = request if path.name in request else f"{path}: {request}"
                     console.print(f"failed: {text}", soft_wrap=True, markup=False, highlight=False)
                     progress.advance(task)
+                else:
+                    chunk.append((path, name, request))
             answers = job.predictor.answer([request for _, _, request in chunk], job.heatmaps)
             for (path, name, request), poses in zip(chunk, answers, strict=True):
                 job.finish(path, name, request, poses)

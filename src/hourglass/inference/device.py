@@ -4,7 +4,10 @@ from typing import Literal, get_args
 
 import torch
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+"""`int8` is OpenVINO's alone, see `backends`."""
+
+_TORCH = ("auto", "fp32", "bf16")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -30,8 +33,13 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
     Raises ValueError for an unknown name.
     """
-    if name not in get_args(Precision):
-        raise ValueError(f"the precision {name!r} is not one of {', '.join(get_args(Precision))}")
+    if name not in _TORCH:
+        known = ", ".join(get_args(Precision))
+        raise ValueError(
+            "int8 needs backend='openvino' (--backend openvino)"
+            if name == "int8"
+            else f"the precision {name!r} is not one of {known}"
+        )
     if name == "auto":
         return torch.bfloat16 if computes_bf16(device) else torch.float32
     return torch.bfloat16 if name == "bf16" else torch.float32

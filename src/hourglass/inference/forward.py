@@ -65,22 +65,29 @@ def run_stages(
     network: nn.Module, crops: Tensor, facts: WeightFacts, flip_test: bool, precision: torch.dtype
 ) -> list[Tensor]:
     """Per stage heatmaps (B, J, h, w), or coordinates (B, J, 2) in -0.5..0.5 across the crop; float32."""
-    x = torch.cat([crops, crops.flip(-1)]) if flip_test else crops
-    x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(crops.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-        raw: list[Tensor] = network(x)
-    stages = [stage.float() for stage in raw]
-    if network.output == "logits":
-        stages = [unit_peak(spatial_softmax(stage), facts.sigma_hm) for stage in stages]
+        raw: list[Tensor] = network(views(crops, flip_test))
+    return [merge_views(stage, str(network.output), facts, flip_test) for stage in raw]
+
+
+def views(crops: Tensor, flip_test: bool) -> Tensor:
+    """What the network looks at: the crops, and with a flip test their mirror images behind them."""
+    x = torch.cat([crops, crops.flip(-1)]) if flip_test else crops
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def merge_views(raw: Tensor, output: str, facts: WeightFacts, flip_test: bool) -> Tensor:
+    """One stage's raw answer to `views`, of a network with this `output`, as `run_stages` gives it."""
+    stage = raw.float()
+    if output == "logits":
+        stage = unit_peak(spatial_softmax(stage), facts.sigma_hm)
     if not flip_test:
-        return stages
-    permutation = torch.tensor(facts.skeleton.flip_permutation, device=crops.device)
-    count = len(crops)
-    if network.output == "coordinates":
-        mirror = stages[0].new_tensor([-1.0, 1.0])
-        return [(xy[:count] + xy[count:][:, permutation] * mirror) / 2 for xy in stages]
-    mirrored = [heatmap.flip_back(h[count:], permutation, facts.offset_hm) for h in stages]
-    return [(h[:count] + m) / 2 for h, m in zip(stages, mirrored, strict=True)]
+        return stage
+    permutation = torch.tensor(facts.skeleton.flip_permutation, device=raw.device)
+    straight, mirrored = stage.chunk(2)
+    if output == "coordinates":
+        return (straight + mirrored[:, permutation] * stage.new_tensor([-1.0, 1.0])) / 2
+    return (straight + heatmap.flip_back(mirrored, permutation, facts.offset_hm)) / 2
 
 
 def read_stage(stage: Tensor, facts: WeightFacts, side_px: int) -> CropAnswer:

@@ -13,15 +13,19 @@ from torch import nn
 from hourglass.build import channels_last, load_network
 from hourglass.checkpoint import WeightFacts
 from hourglass.data.images import read_image
+from hourglass.data.loader import ahead
 from hourglass.data.pixels import RGB, to_rgb
 from hourglass.geometry import apply, box_around, crop_matrix, warp
-from hourglass.inference.device import Precision, choose_device, choose_precision
+from hourglass.inference.anytime import answer_until_settled
+from hourglass.inference.backends import Backend, Stacks, make_runnable
+from hourglass.inference.device import Precision, choose_device
 from hourglass.inference.forward import CropAnswer, answer_crops
 from hourglass.inference.pose import Pose
 from hourglass.skeleton import Skeleton
 
 Picture = str | Path | npt.NDArray[Any]
 """A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.pixels.to_rgb`."""
+Matrix = npt.NDArray[np.float64]
 Boxes = Sequence[Sequence[float]] | Sequence[float] | npt.NDArray[Any]
 """One box (x, y, w, h) or several."""
 
@@ -90,8 +94,12 @@ class Predictor:
         precision: of the network alone; `auto` is bf16 where the device computes in it, else fp32.
         flip_test: average with the answer to the mirrored crop.
         batch_size: crops that go through the network at once; by default 8 on a CPU, 64 on a GPU.
+        backend: `torch`, `onnxruntime` or `openvino`; `auto` is torch, or what an exported file was made for.
+        stacks: use the first so many stacks only, or `auto`: each crop as many as it needs (`anytime`).
+        calibration: crops (N, 3, S, S) uint8 on which int8 measures its ranges.
 
-    Raises ValueError for a device that isn't there or an unknown precision.
+    Raises ValueError for a device that isn't there, and for a backend, precision or number of stacks that
+    can't be had.
     """
 
     def __init__(
@@ -102,12 +110,18 @@ class Predictor:
         precision: Precision = "auto",
         flip_test: bool = True,
         batch_size: int | None = None,
+        backend: Backend = "auto",
+        stacks: Stacks = None,
+        calibration: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         self.device = choose_device(device)
-        self.precision = choose_precision(precision, self.device)
-        self.network = channels_last(network).to(self.device).eval()
+        runnable, self.precision = make_runnable(
+            network, facts, self.device, backend, precision, stacks, calibration
+        )
+        self.network = channels_last(runnable).to(self.device).eval()
         self.facts = facts
         self.flip_test = flip_test
+        self.until_settled = stacks == "auto"
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
 
     @classmethod
@@ -117,13 +131,25 @@ class Predictor:
         device: str = "auto",
         precision: Precision = "auto",
         flip_test: bool = True,
+        backend: Backend = "auto",
+        stacks: Stacks = None,
+        calibration: npt.NDArray[np.uint8] | None = None,
     ) -> "Predictor":
         """Load weights by bundled name, file, folder or hub id; None is the bundled default.
 
         Raises FileNotFoundError or WeightsError, naming the weights, when they can't be had or read.
         """
         network, facts = load_network(name)
-        return cls(network, facts, device, precision, flip_test)
+        return cls(
+            network,
+            facts,
+            device,
+            precision,
+            flip_test,
+            backend=backend,
+            stacks=stacks,
+            calibration=calibration,
+        )
 
     @property
     def skeleton(self) -> Skeleton:
@@ -191,20 +217,34 @@ class Predictor:
         everyone = [[_Person(request, square) for square in request.squares] for request in requests]
         waiting = [person for people in everyone for person in people]
         for i in range(MAX_PASSES):
-            for start in range(0, len(waiting), self.batch_size):
-                self._look(waiting[start : start + self.batch_size], keep_heatmaps)
+            chunks = [waiting[n : n + self.batch_size] for n in range(0, len(waiting), self.batch_size)]
+            # The next chunk is cut out of its pictures while the network looks at this one.
+            cut = ahead(self._cut_out, chunks, 1) if len(chunks) > 1 else map(self._cut_out, chunks)
+            for people, views in zip(chunks, cut, strict=True):
+                self._look(people, *views, keep_heatmaps)
             waiting = [p for p in waiting if p.next is not None]
             if not waiting or i == MAX_PASSES - 1:
                 break
         return [[p.pose for p in people if p.pose is not None] for people in everyone]
 
-    def _look(self, people: Sequence[_Person], keep_heatmaps: bool) -> None:
-        """One pass over a batch: keep the better answer, and set the next square or None."""
+    def _cut_out(self, people: Sequence[_Person]) -> tuple[list[Square], list[Matrix], RGB]:
+        """Of each person the square to look at, the matrix to its crop, and all crops (B, S, S, 3)."""
         squares = [p.next for p in people if p.next is not None]
         size = self.facts.input_px
         matrices = [crop_matrix(s.center, s.side_px, size) for s in squares]
         crops = [warp(p.request.image, m, size) for p, m in zip(people, matrices, strict=True)]
-        answer = self.answer_crops(np.stack(crops))
+        return squares, matrices, np.stack(crops)
+
+    def _look(
+        self,
+        people: Sequence[_Person],
+        squares: Sequence[Square],
+        matrices: Sequence[Matrix],
+        crops: RGB,
+        keep_heatmaps: bool,
+    ) -> None:
+        """One pass over a batch: keep the better answer, and set the next square or None."""
+        answer = self.answer_crops(crops)
         keypoints, scores = answer.keypoints.cpu().numpy(), answer.scores.cpu().numpy()
         for i, (person, square) in enumerate(zip(people, squares, strict=True)):
             pose = Pose(
@@ -225,6 +265,9 @@ class Predictor:
     def answer_crops(self, crops: npt.NDArray[np.uint8]) -> CropAnswer:
         """The network's answer to crops (B, S, S, 3) uint8 RGB, in crop pixels, with this one's settings."""
         batch = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device)
+        if self.until_settled:
+            answer, _ = answer_until_settled(self.network, batch, self.facts, self.flip_test, self.precision)
+            return answer
         return answer_crops(self.network, batch, self.facts, self.flip_test, self.precision)
 
     def _square(self, box: npt.NDArray[np.float64]) -> Square:

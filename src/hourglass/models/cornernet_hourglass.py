@@ -14,8 +14,10 @@ from hourglass.models.stacked_hourglass import (
     STRIDE,
     UNIT_STD,
     Normalise,
+    Stages,
     check_input_size,
     check_numbers,
+    going_on,
 )
 
 
@@ -137,15 +139,18 @@ class CornerNetStackedHourglass(nn.Module):
         self.after_merge = nn.ModuleList(BasicResidual(features, features) for _ in range(stacks - 1))
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        return list(self.stages(image))
+
+    def stages(self, image: Tensor) -> Stages:
+        """Each stage's heatmaps in turn, see `Stages`."""
         check_input_size(image.shape[-2], image.shape[-1], self.depth)
         x = self.stem(self.normalise(image))
-        heatmaps: list[Tensor] = []
         for i, hourglass in enumerate(self.hourglasses):
             y = F.relu(self.necks[i](hourglass(x)))
-            heatmaps.append(self.heads[i](y))
+            rows = yield self.heads[i](y)
             if i < len(self.after_merge):
-                x = self.after_merge[i](F.relu(self.merge_input[i](x) + self.merge_features[i](y)))
-        return heatmaps
+                merged = F.relu(self.merge_input[i](x) + self.merge_features[i](y))
+                x = self.after_merge[i](going_on(merged, rows))
 
 
 def hourglass52(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> CornerNetStackedHourglass:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hourglass.models.inception import InceptionResidualA, InceptionResidualB
 from hourglass.models.layers import PreActResidual, conv_bn_relu
-from hourglass.models.stacked_hourglass import Normalise, check_input_size
+from hourglass.models.stacked_hourglass import Normalise, Stages, check_input_size, going_on
 
 SCALES = (8, 4, 2)
 """Input pixels per cell that a stage may have, small maps first: 32, 64 and 128 cells of 256 px."""
@@ -226,17 +226,21 @@ class MultiScaleStackedHourglass(nn.Module):
                     self.fuse[str(j)] = nn.Conv2d(2 * features, features, 1)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        return list(self.stages(image))
+
+    def stages(self, image: Tensor) -> Stages:
+        """Each stage's heatmaps in turn, see `Stages`."""
         check_input_size(image.shape[-2], image.shape[-1], self.depth)
         maps = self.prepare(self.normalise(image))
         x = maps[self.strides[0]]
-        heatmaps: list[Tensor] = []
         for j, hourglass in enumerate(self.hourglasses):
             y = self.necks[j](hourglass(x))
-            heatmaps.append(self.heads[j](y))
+            heatmaps = self.heads[j](y)
+            rows = yield heatmaps
             if j < len(self.merge_features):
-                x = x + self.merge_features[j](y) + self.merge_heatmaps[j](heatmaps[-1])
+                x = going_on(x + self.merge_features[j](y) + self.merge_heatmaps[j](heatmaps), rows)
+                maps = {stride: going_on(dispatched, rows) for stride, dispatched in maps.items()}
                 x = self._meet(j + 1, x, maps)
-        return heatmaps
 
     def _meet(self, stage: int, x: Tensor, maps: dict[int, Tensor]) -> Tensor:
         """What the stages so far know, at the scale of `stage` and fused with its dispatched map."""

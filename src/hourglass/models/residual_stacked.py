@@ -7,7 +7,15 @@ hourglass 5, and what enters 2 also reaches 4. Inputs and outputs are those of `
 
 from torch import Tensor
 
-from hourglass.models.stacked_hourglass import NO_MEAN, RGB, UNIT_STD, StackedHourglass, check_input_size
+from hourglass.models.stacked_hourglass import (
+    NO_MEAN,
+    RGB,
+    UNIT_STD,
+    StackedHourglass,
+    Stages,
+    check_input_size,
+    going_on,
+)
 
 HIGHWAYS = ("input", "merged", "output", "none")
 """Where a highway starts and ends; `ResidualStackedHourglass` says what each word means."""
@@ -58,10 +66,10 @@ class ResidualStackedHourglass(StackedHourglass):
                 f"highways {highways!r} join nothing when stacks is {stacks}: take more, or highways 'none'"
             )
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def stages(self, image: Tensor) -> Stages:
+        """Each stage's heatmaps in turn, see `Stages`."""
         check_input_size(image.shape[-2], image.shape[-1], self.depth)
         x = self.stem(self.normalise(image))
-        heatmaps: list[Tensor] = []
         entered: list[Tensor] = []
         for i, hourglass in enumerate(self.hourglasses):
             source = self.sources[i]
@@ -72,10 +80,11 @@ class ResidualStackedHourglass(StackedHourglass):
             if source is not None and self.highways == "output":
                 features = features + entered[source]
             y = self.necks[i](features)
-            heatmaps.append(self.heads[i](y))
+            heatmaps = self.heads[i](y)
+            rows = yield heatmaps
             if i < len(self.merge_features):
-                x = x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps[-1])
-        return heatmaps
+                x = going_on(x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps), rows)
+                entered = [going_on(earlier, rows) for earlier in entered]
 
 
 def residual_stacked(joints: int = 17, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> ResidualStackedHourglass:

@@ -6,7 +6,7 @@ Every network of this family takes images ``(B, 3, H, W)`` and returns one heatm
 the weights. Multiply-adds (GMAC) are counted for one picture of 256 x 256.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -24,8 +24,19 @@ STEMS = ("eccv", "wide")
 RGB: TypeAlias = Sequence[float]
 """One number for each of red, green and blue."""
 
+Stages: TypeAlias = Generator[Tensor, Tensor | None, None]
+"""Heatmaps of one stage after the other, each computed when it is asked for: who stops early saves the rest.
+
+Row numbers (K,) that are sent in say which crops go on; None is all of them.
+"""
+
 NO_MEAN: RGB = (0.0, 0.0, 0.0)
 UNIT_STD: RGB = (1.0, 1.0, 1.0)
+
+
+def going_on(x: Tensor, rows: Tensor | None) -> Tensor:
+    """The rows of ``(B, ...)`` that go on to the next stage."""
+    return x if rows is None else x[rows]
 
 
 class Normalise(nn.Module):
@@ -158,15 +169,18 @@ class StackedHourglass(nn.Module):
         self.merge_heatmaps = nn.ModuleList(nn.Conv2d(joints, features, 1) for _ in range(stacks - 1))
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        return list(self.stages(image))
+
+    def stages(self, image: Tensor) -> Stages:
+        """Each stage's heatmaps in turn, see `Stages`."""
         check_input_size(image.shape[-2], image.shape[-1], self.depth)
         x = self.stem(self.normalise(image))
-        heatmaps: list[Tensor] = []
         for i, hourglass in enumerate(self.hourglasses):
             y = self.necks[i](hourglass(x))
-            heatmaps.append(self.heads[i](y))
+            heatmaps = self.heads[i](y)
+            rows = yield heatmaps
             if i < len(self.merge_features):
-                x = x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps[-1])
-        return heatmaps
+                x = going_on(x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps), rows)
 
 
 # The published sizes. Parameters and GMAC are those of the default number of joints; scores are of weights

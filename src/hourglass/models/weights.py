@@ -5,7 +5,7 @@ from pathlib import Path
 
 DEFAULT = "hg2_small_192"
 HUB_FILE = "model.safetensors"
-FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".tar", ".onnx")
+FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".tar", ".onnx", ".xml")
 
 
 def bundled_weights() -> dict[str, Path]:

@@ -15,8 +15,10 @@ from hourglass.models.stacked_hourglass import (
     STRIDE,
     UNIT_STD,
     Normalise,
+    Stages,
     check_input_size,
     check_numbers,
+    going_on,
 )
 
 
@@ -121,14 +123,18 @@ class WorkshopStackedHourglass(nn.Module):
             self.heads.append(nn.Conv2d(wide, joints, 1))
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        return list(self.stages(image))
+
+    def stages(self, image: Tensor) -> Stages:
+        """Each stage's heatmaps in turn, see `Stages`."""
         check_input_size(image.shape[-2], image.shape[-1], self.depth)
         pooled = self.stem(self.normalise(image))
         y = self.necks[0](self.hourglasses[0](self.widen(pooled)))
-        heatmaps: list[Tensor] = [self.heads[0](y)]
+        heatmaps = self.heads[0](y)
+        rows = yield heatmaps
         if len(self.hourglasses) == 2:
-            x = self.merge_features(torch.cat([y, pooled], 1)) + self.merge_heatmaps(heatmaps[0])
-            heatmaps.append(self.heads[1](self.necks[1](self.hourglasses[1](x))))
-        return heatmaps
+            x = self.merge_features(torch.cat([y, pooled], 1)) + self.merge_heatmaps(heatmaps)
+            yield self.heads[1](self.necks[1](self.hourglasses[1](going_on(x, rows))))
 
 
 def hg2_workshop(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> WorkshopStackedHourglass:
