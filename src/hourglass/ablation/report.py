@@ -11,7 +11,7 @@ import numpy as np
 from hourglass import geometry
 from hourglass.ablation.run import RunResult, hard_joints, load_result, run_folder
 from hourglass.ablation.sets import AblationSet, Design
-from hourglass.benchmark import machine
+from hourglass.benchmark.compare import machine
 from hourglass.build import load_network
 from hourglass.checkpoint import write_atomically, write_text_atomically
 from hourglass.data.images import read_image

@@ -1,7 +1,7 @@
-"""`hourglass benchmark train` and `hourglass benchmark predict`."""
+"""`hourglass benchmark`: how fast this machine is, in pairs with the plain way."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +37,7 @@ def train(
 
     Example: hourglass benchmark train --stacks 1 --input-px 256
     """
-    from hourglass.benchmark import benchmark_training
+    from hourglass.benchmark.training import benchmark_training
 
     _run(benchmark_training, build, stacks, features, input_px, batch_size, rounds, json_file)
 
@@ -50,15 +50,46 @@ def predict(
     input_px: Input = 256,
     batch_size: BatchSize = 8,
     rounds: Rounds = 5,
+    backend: Annotated[str, typer.Option(help="torch, onnxruntime or openvino.")] = "torch",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, or int8 with openvino.")] = "auto",
     json_file: Json = None,
 ) -> None:
-    """Time pictures to joints: batched, bf16 and channels_last against fp32, NCHW, one by one.
+    """Time pictures to joints: batched, on any backend, against fp32, NCHW, one by one.
 
-    Example: hourglass benchmark predict --stacks 2 --batch-size 1
+    Example: hourglass benchmark predict --stacks 2 --batch-size 1 --backend openvino
     """
-    from hourglass.benchmark import benchmark_predicting
+    from hourglass.benchmark.predicting import benchmark_predicting
 
-    _run(benchmark_predicting, build, stacks, features, input_px, batch_size, rounds, json_file)
+    how = {"backend": backend, "precision": precision}
+    _run(benchmark_predicting, build, stacks, features, input_px, batch_size, rounds, json_file, **how)
+
+
+@app.command()
+def table(
+    rounds: Rounds = 3,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Measure every row of docs/benchmarks.md on this machine: about fifteen minutes on two cores.
+
+    Let nothing else run meanwhile. Needs the backends: pip install 'hourglass-pose[export]'
+
+    Example: hourglass benchmark table --json table.json
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from hourglass.benchmark.table import markdown as as_markdown
+    from hourglass.benchmark.table import measure_table
+
+    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("rows", total=None)
+        rows = measure_table(rounds, lambda done, total: bar.update(task, completed=done, total=total))
+    if markdown:
+        typer.echo(as_markdown(rows))
+    _tell(rows, json_file, quiet=markdown)
 
 
 def _run(
@@ -70,25 +101,37 @@ def _run(
     batch_size: int,
     rounds: int,
     json_file: Path | None,
+    **backend: str,
 ) -> None:
+    from rich.console import Console
+
+    from hourglass.recipe import NetworkRecipe
+
+    with Console(stderr=True).status(f"measuring {rounds} rounds of a few seconds each"):
+        row = measure(NetworkRecipe(build, stacks, features), input_px, batch_size, rounds, **backend)
+    _tell([row], json_file)
+
+
+def _tell(rows: Sequence[dict[str, Any]], json_file: Path | None, quiet: bool = False) -> None:
+    """JSON of one row or several where asked for, and a table unless JSON or Markdown went to the screen."""
     from rich.console import Console
     from rich.table import Table
 
-    from hourglass.benchmark import numbers
-    from hourglass.recipe import NetworkRecipe
+    from hourglass.benchmark.table import HEAD, numbers
 
-    errors = Console(stderr=True)
-    with errors.status(f"measuring {rounds} rounds of a few seconds each"):
-        row = measure(NetworkRecipe(build, stacks, features), input_px, batch_size, rounds)
     if json_file is not None:
-        text = json.dumps(row, indent=2)
+        text = json.dumps(rows[0] if len(rows) == 1 else list(rows), indent=2)
         if str(json_file) == "-":
             typer.echo(text)
             return
         json_file.write_text(text + "\n")
-    table = Table(title=f"{row['device']}, {row['threads']} threads, torch {row['torch']}, {row['date']}")
-    for name in ("", "network", "input", "images/s", "plain images/s", "ratio", "of matmul rate", "loader"):
-        table.add_column(name)
-    for cells in numbers([row]):
-        table.add_row(*cells)
-    Console().print(table)
+    if quiet:
+        return
+    first = rows[0]
+    title = f"{first['device']}, {first['threads']} threads, torch {first['torch']}, {first['date']}"
+    shown = Table(title=title)
+    for name in HEAD:
+        shown.add_column(name)
+    for cells in numbers(rows):
+        shown.add_row(*cells)
+    Console().print(shown)

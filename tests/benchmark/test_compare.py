@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from hourglass.benchmark import Comparison, compare, numpy_targets
+from hourglass.benchmark.compare import Comparison, compare
+from hourglass.benchmark.training import numpy_targets
 from hourglass.cli.main import app
 from hourglass.heatmap import encode
 from hourglass.models.size import forward_flops
@@ -58,10 +59,11 @@ def test_flops_of_the_published_network() -> None:
 
 @pytest.mark.parametrize("what", ["train", "predict"])
 def test_the_command_prints_everything_as_json(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import hourglass.benchmark as module
+    from hourglass.benchmark import predicting, training
 
+    module = {"train": training, "predict": predicting}[what]
     monkeypatch.setattr(module, "matmul_flops", lambda *_: 1e12)
-    monkeypatch.setattr(module, "loader_images_per_s", lambda *_: 1e3)
+    monkeypatch.setattr(training, "loader_images_per_s", lambda *_: 1e3)
     monkeypatch.setattr(
         module, "compare", lambda plain, ours, *_: (plain(), ours(), Comparison((2.0,), (1.0,)))[-1]
     )
