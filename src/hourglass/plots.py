@@ -47,6 +47,46 @@ def training_curve(log_rows: Rows, path: Path, title: str = "") -> None:
     figure.savefig(path, format=kind if kind in FORMATS else "png", dpi=160)
 
 
+def scaling_curve(series: Mapping[str, Rows], path: Path, axis: str) -> None:
+    """Draw how time and memory grow along one axis, both logarithmic, with a line of the fitted exponent.
+
+    Args:
+        series: by kind of run, rows of `value`, `seconds`, `megabytes` (None where unknown), `exponent`.
+        path: a .png, .pdf or .svg file; another ending gets PNG.
+        axis: what grows, in words.
+
+    Raises OSError when `path` can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    kind = path.suffix.lower().lstrip(".")
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    time_panel, memory_panel = figure.subplots(1, 2)
+    for (name, rows), color in zip(series.items(), (_BLUE, _ORANGE, _GREEN), strict=False):
+        values = [float(row["value"]) for row in rows]
+        seconds = [float(row["seconds"]) for row in rows]
+        exponent = float(rows[0]["exponent"])
+        label = f"{name}: {axis} to the {exponent:.2f}"
+        time_panel.plot(values, seconds, "o-", color=color, markersize=4, linewidth=1.2, label=label)
+        known = [(v, row["megabytes"]) for v, row in zip(values, rows, strict=True) if row["megabytes"]]
+        if known:
+            memory_panel.plot(
+                *zip(*known, strict=True), "o-", color=color, markersize=4, linewidth=1.2, label=name
+            )
+    for panel, title, unit in ((time_panel, "Time", "seconds"), (memory_panel, "Peak memory added", "MB")):
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log")
+        panel.set_title(title, loc="left", fontsize=10)
+        panel.set_xlabel(axis)
+        panel.set_ylabel(unit)
+        if panel.lines:
+            panel.legend(fontsize=8, frameon=False)
+        _tidy(panel)
+    figure.savefig(path, format=kind if kind in FORMATS else "png", dpi=160)
+
+
 def _tidy(axes: "Axes") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e6e6e6")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,6 +91,67 @@ def table(
     if markdown:
         typer.echo(as_markdown(rows))
     _tell(rows, json_file, quiet=markdown)
+
+
+@app.command()
+def scaling(
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(help="stacks, features, input_px, batch_size, people or dataset; may be repeated."),
+    ] = None,
+    rounds: Rounds = 3,
+    out: Annotated[Path, typer.Option(help="Folder for a figure of each axis.")] = Path("out/scaling"),
+    json_file: Json = None,
+) -> None:
+    """Measure how time and memory grow along each axis, with the fitted exponent, and draw it.
+
+    About five minutes on two cores for all six. Exit code 1 when something grows faster than its arithmetic.
+
+    Example: hourglass benchmark scaling --axis stacks --axis people
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from hourglass.benchmark.compare import machine
+    from hourglass.benchmark.scaling import EXPECTED, draw, growths, measure_axis
+    from hourglass.inference.sinks import output_folder
+
+    axes = list(dict.fromkeys(axis or EXPECTED))
+    unknown = [name for name in axes if name not in EXPECTED]
+    if unknown:
+        raise ValueError(f"--axis {unknown[0]!r} is not one of {', '.join(EXPECTED)}")
+    output_folder(out)
+    console = Console(stderr=True)
+    points = []
+    with console.status("") as status:
+        for number, name in enumerate(axes, 1):
+            status.update(f"measuring {name} ({number} of {len(axes)})")
+            points += measure_axis(name, rounds)
+            draw([point for point in points if point.axis == name], out / f"{name}.svg")
+    found = growths(points)
+    if json_file is not None:
+        rows = {
+            "points": [asdict(point) for point in points],
+            "growths": [{**asdict(growth), "worse": growth.worse} for growth in found],
+            **machine(),
+        }
+        text = json.dumps(rows, indent=2)
+        if str(json_file) == "-":
+            typer.echo(text)
+        else:
+            json_file.write_text(text + "\n")
+    if str(json_file) != "-":
+        shown = Table(title=f"{machine()['device']}, {machine()['threads']} threads, {machine()['date']}")
+        for head in ("axis", "what", "exponent", "of the two largest", "expected", ""):
+            shown.add_column(head)
+        for growth in found:
+            verdict = "grows too fast" if growth.worse else ""
+            cells = (f"{growth.exponent:.2f}", f"{growth.last:.2f}", f"at most {growth.expected}", verdict)
+            shown.add_row(growth.axis, growth.what, *cells)
+        Console().print(shown)
+    console.print(f"figures in {out}", highlight=False)
+    if any(growth.worse for growth in found):
+        raise typer.Exit(1)
 
 
 def _run(
