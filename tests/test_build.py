@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,8 @@ from hourglass.checkpoint import WeightFacts, WeightsError, save_weights
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.models.workshop import WorkshopStackedHourglass
 from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError, TargetRecipe, load_recipe
-from hourglass.skeleton import COCO17, LSP14, MPII16, Skeleton
+from hourglass.skeleton import COCO17, FLIC11, LSP14, MPII16, Skeleton
+from leeds_archives import LSP, LSPET
 
 TINY = WeightFacts(
     name="tiny",
@@ -212,3 +214,112 @@ def test_data_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
     gone = tmp_path / "gone"
     with pytest.raises((OSError, ValueError), match="gone"):
         load_records(DataRecipe(name=name, root=str(gone)), "val")
+
+
+# Options of the data
+
+MIRROR = {
+    "lsp14": [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13],
+    "mpii16": [5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10],
+    "flic11": [3, 4, 5, 0, 1, 2, 7, 6, 9, 8, 10],
+    "coco17": [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15],
+}
+"""Joints in a mirror, written out (FACTS B1)."""
+
+
+def authors_file(path: Path, skeleton: Skeleton) -> None:
+    """One person with joints on a slant, seen from behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = np.arange(1.0, 1 + 2 * len(skeleton)).reshape(1, -1, 2)
+    if skeleton == MPII16:  # where, other than in FLIC, the right shoulder comes first
+        part[..., 0] = part[:, ::-1, 0].copy()
+        part[0, 9] = 0  # without the top of the head nobody can check the scale
+    fields = {"part": part, "visible": np.ones(part.shape[:2]), "imgname": np.array(["a.jpg"], "S")}
+    fields |= {"center": np.array([[20.0, 20]]), "scale": np.array([1.0])}
+    fields |= {"index": np.zeros(1, int), "person": np.zeros(1, int), "normalize": np.array([30.0])}
+    with h5py.File(path, "w") as file:
+        for name, value in fields.items():
+            file[name] = value
+
+
+def people_of(name: str, root: Path) -> DataRecipe:
+    """A recipe for one or two people of each kind of data, all seen from behind."""
+    for kind in (LSP, LSPET):
+        joints = kind.people(1)
+        joints[:, :, 0] = joints[:, ::-1, 0]
+        kind.write(root / str(kind), joints)
+    authors_file(root / "flic" / "train.h5", FLIC11)
+    authors_file(root / "mpii" / "train.h5", MPII16)
+    for kind_of in ("flic", "mpii"):
+        picture(root / kind_of / "images" / "a.jpg")
+    coco_file(root / "coco.json")
+    picture(root / "coco" / "a.jpg")
+    folder = root if name == "lsp_lspet" else root / name
+    return DataRecipe(name=name, root=str(folder), annotations=str(root / "coco.json") * (name == "coco"))
+
+
+@pytest.mark.parametrize("name", ["lsp", "lspet", "lsp_lspet", "mpii", "flic", "coco"])
+def test_the_sides_of_the_observer(tmp_path: Path, name: str) -> None:
+    recipe = people_of(name, tmp_path)
+    usual = load_records(recipe, "train")
+    seen = load_records(replace(recipe, sides="observer"), "train")
+    assert len(usual) == len(seen) == (2 if name == "lsp_lspet" else 1)
+    for a, b in zip(usual, seen, strict=True):
+        left, right = (a.skeleton.index(f"{side}_shoulder") for side in ("left", "right"))
+        assert a.keypoints[left, 0] < a.keypoints[right, 0]
+        np.testing.assert_array_equal(b.keypoints, a.keypoints[MIRROR[a.skeleton.name]])
+        np.testing.assert_array_equal(b.visibility, a.visibility[MIRROR[a.skeleton.name]])
+        assert (a.side_px, a.person_id, a.image_id) == (b.side_px, b.person_id, b.image_id)
+
+
+def test_flic_has_the_persons_own_sides_in_a_file_of_their_own(tmp_path: Path) -> None:
+    recipe = replace(people_of("flic", tmp_path), sides="person")
+    with pytest.raises(FileNotFoundError, match=r"train_personcentric\.h5"):
+        load_records(recipe, "train")
+    authors_file(tmp_path / "flic" / "train_personcentric.h5", FLIC11)
+    (record,) = load_records(recipe, "train")
+    np.testing.assert_array_equal(record.keypoints[:2], [(1, 2), (3, 4)])
+
+
+@pytest.mark.parametrize("name", ["lsp", "lspet", "lsp_lspet", "coco"])
+def test_crops_by_limbs(tmp_path: Path, name: str) -> None:
+    recipe = people_of(name, tmp_path)
+    usual = load_records(recipe, "train")
+    by_limbs = load_records(replace(recipe, crop="limbs"), "train")
+    references = {("shoulder", "elbow"): 36.5, ("elbow", "wrist"): 30.8, ("hip", "knee"): 52.4}
+    references |= {("knee", "ankle"): 50.6, ("shoulder", "hip"): 65.9}
+    for a, b in zip(usual, by_limbs, strict=True):
+        places = dict(zip(a.skeleton.joints, a.keypoints.tolist(), strict=True))
+        ratios = []
+        for side in ("left_", "right_"):
+            for (start, end), px in references.items():
+                ratios.append(np.hypot(*np.subtract(places[side + start], places[side + end])) / px)
+        if "neck" in places:
+            ratios.append(np.hypot(*np.subtract(places["neck"], places["head_top"])) / 33.3)
+        assert b.side_px == pytest.approx(max(250 * np.quantile(ratios, 0.75), 8), rel=1e-5)
+        assert a.side_px != pytest.approx(b.side_px, rel=0.05)
+        np.testing.assert_array_equal(a.center, b.center)
+        np.testing.assert_array_equal(a.keypoints, b.keypoints)
+
+
+@pytest.mark.parametrize("option", [{"crop": "limbs"}, {"sides": "observer"}])
+def test_a_skeleton_that_an_option_cannot_work_on(tmp_path: Path, option: dict[str, str]) -> None:
+    recipe = people_of("coco", tmp_path)
+    content = json.loads((tmp_path / "coco.json").read_text())
+    content["categories"][0] |= {"name": "horse", "keypoints": ["nose", "tail"]}
+    content["annotations"][0]["keypoints"] = [10, 20, 2, 30, 40, 2]
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    assert len(load_records(recipe, "train")) == 1
+    with pytest.raises(ValueError, match=rf"data\.{next(iter(option))}: skeleton 'horse' has no"):
+        load_records(replace(recipe, **option), "train")  # type: ignore[arg-type]
+
+
+def test_a_coco_file_that_names_splits_is_read_by_them(tmp_path: Path) -> None:
+    recipe = people_of("coco", tmp_path)
+    content = json.loads((tmp_path / "coco.json").read_text())
+    other = content["annotations"][0] | {"id": 8, "split": "val"}
+    content["annotations"][0]["split"] = "train"
+    content["annotations"].append(other)
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    assert [r.person_id for r in load_records(recipe, "train")] == [7]
+    assert [r.person_id for r in load_records(recipe, "val")] == [8]

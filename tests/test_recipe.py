@@ -123,6 +123,21 @@ def test_a_duration_in_steps(duration: Duration, steps: int) -> None:
         ("data: {workers: 0}", r"data\.workers"),
         ("data: {std: [0, 1, 1]}", r"data\.std"),
         ("data: {people: -1}", r"data\.people"),
+        ("data: {crop: limb}", r"data\.crop: 'limb' is not one of box, limbs"),
+        (
+            "data: {name: mpii, crop: limbs}",
+            r"data\.crop: limbs is no option of mpii, but of lspet, lsp",
+        ),
+        (
+            "data: {name: pack, crop: limbs}",
+            r"data\.crop: limbs is no option of .*; choose it when packing",
+        ),
+        ("data: {sides: left}", r"data\.sides: 'left' is not one of observer, person, or empty"),
+        (
+            "data: {name: synthetic, sides: observer}",
+            r"data\.sides: observer is no option of synthetic",
+        ),
+        ("data: {sides: person}", r"data\.sides: person is no option of lspet, but of flic; .*no way back"),
         ("augment: {scale_law: cauchy}", r"augment\.scale_law: 'cauchy'"),
         ("augment: {flip_probability: 1.5}", r"augment\.flip_probability"),
         ("augment: {scale: 1.2, scale_law: uniform}", r"augment\.scale"),

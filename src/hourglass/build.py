@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from hourglass.checkpoint import WeightFacts, WeightsError, load_weights
+from hourglass.engines import onnx_engine, openvino_engine
 from hourglass.models.ablations import hg, hg_int, hg_stacked, hg_stacked_add, hg_stacked_int
 from hourglass.models.chained import ChainedPrediction, default_order, order_from_names
 from hourglass.models.cornernet_hourglass import CornerNetStackedHourglass
@@ -18,6 +19,9 @@ from hourglass.models.workshop import WorkshopStackedHourglass
 from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError, recipe_to_yaml
 from hourglass.skeleton import SKELETONS, Skeleton
 from hourglass.structs import PersonRecord
+
+ENGINES = (".onnx", ".xml")
+"""Endings of exported files, which hold a network that no torch module runs."""
 
 
 def build_network(
@@ -102,15 +106,38 @@ def network_from_facts(facts: WeightFacts) -> nn.Module:
 def load_network(name: str | Path | None = None) -> tuple[nn.Module, WeightFacts]:
     """A trained network in evaluation mode, by bundled name, file, folder or hub id; None is the default.
 
+    An exported file (.onnx, or OpenVINO's .xml) gives an engine that is called as the network is.
+
     Raises WeightsError, naming the weights, when they can't be found or don't fit their own facts.
     """
     path = resolve(name)
+    if path.suffix in ENGINES:
+        return _load_engine(path)
     state, facts = load_weights(path)
     try:
         network = network_from_facts(facts)
         network.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path}: the tensors don't fit the network that the facts describe") from error
+    return network.eval(), facts
+
+
+def _load_engine(path: Path) -> tuple[nn.Module, WeightFacts]:
+    network: nn.Module
+    if path.suffix == ".onnx":
+        raw, text, signature = onnx_engine.read(path)
+        network = onnx_engine.OnnxNetwork(raw, signature)
+    else:
+        model, text, signature = openvino_engine.read(path)
+        network = openvino_engine.OpenVinoNetwork(model, signature)
+    try:
+        facts = WeightFacts.from_json(text)
+    except (ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"{path}: the facts beside the network can't be read: {error}") from error
+    if facts.input_px != signature.input_px:
+        raise WeightsError(
+            f"{path} takes crops of {signature.input_px} px, but its facts say {facts.input_px}"
+        )
     return network.eval(), facts
 
 
@@ -122,26 +149,37 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
     if data.name == "lspet":
         from hourglass.data.lspet import load_records as lspet
 
-        records = lspet(root, split)
+        records = lspet(root, split, data.crop, data.sides)
     elif data.name == "lsp":
         from hourglass.data.lsp import load_records as lsp
 
-        records = lsp(root, split)
+        records = lsp(root, split, data.crop, data.sides)
+    elif data.name == "lsp_lspet":
+        from hourglass.data.lsp_lspet import load_records as lsp_lspet
+
+        records = lsp_lspet(root, split, data.crop, data.sides)
     elif data.name == "mpii":
         from hourglass.data.mpii import load_records as mpii
 
         records = mpii(root, split)
+        if data.sides:
+            from hourglass.data.sides import observer_records
+
+            records = observer_records(records)
     elif data.name == "flic":
         from hourglass.data.flic import load_records as flic
 
-        records = flic(root, split)
+        records = flic(root, split, data.sides)
     elif data.name == "coco":
         from hourglass.data.coco import load_records as coco
 
         if not data.annotations:
             raise RecipeError("data.annotations (--annotations) is missing: coco data needs a JSON file")
         annotations = Path(data.annotations.replace("{split}", split))
-        records = coco(annotations, Path(data.root.replace("{split}", split)), data.category or None)
+        images = Path(data.root.replace("{split}", split))
+        records = coco(
+            annotations, images, data.category or None, split=split, sides=data.sides, crop=data.crop
+        )
     elif data.name == "pack":
         from hourglass.data.pack import load_records as pack
 

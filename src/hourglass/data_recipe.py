@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from hourglass.network_recipe import check, one_of
 
-DATASETS = ("lspet", "lsp", "mpii", "flic", "coco", "pack", "synthetic")
+DATASETS = ("lspet", "lsp", "lsp_lspet", "mpii", "flic", "coco", "pack", "synthetic")
+
+_LEEDS = ("lspet", "lsp", "lsp_lspet")
+CROPS = {"box": DATASETS, "limbs": (*_LEEDS, "coco")}
+"""Words of `data.crop`, and the kinds of data that know them."""
+
+SIDES = {"": DATASETS, "observer": (*_LEEDS, "mpii", "flic", "coco"), "person": ("flic",)}
+"""Words of `data.sides`, and the kinds of data that know them."""
 
 
 @dataclass(frozen=True)
@@ -13,15 +20,22 @@ class DataRecipe:
     """Which people, and what the network sees of them."""
 
     name: str = "lspet"
-    """kind of data: `lspet`, `lsp`, `mpii`, `flic`, `coco`, `pack` or `synthetic`"""
+    """kind of data: `lspet`, `lsp`, `lsp_lspet` (both), `mpii`, `flic`, `coco`, `pack` or `synthetic`"""
     root: str = ""
-    """dataset folder (`lspet`: joints.mat and images/), pack file, or COCO images ({split} is replaced)"""
+    """dataset folder (`lspet`: joints.mat and images/; `lsp_lspet`: lsp/ and lspet/), pack file, or COCO
+    images ({split} is replaced)"""
     annotations: str = ""
     """`coco`: the training JSON file; `{split}` in it is replaced by the split"""
     category: str = ""
     """`coco`: which category, where several have keypoints"""
     train_split: str = "train"
     val_split: str = "val"
+    crop: str = "box"
+    """a person's crop: `box` as the kind of data has it, `limbs` with a side told by the limbs' lengths
+    (`lspet`, `lsp`, `lsp_lspet`, `coco`)"""
+    sides: str = ""
+    """left and right: empty as the file has them, `observer` for those of who looks at the picture, `person`
+    for the person's own (`flic` only, which comes with both)"""
     skeleton: str = "lsp14"
     """`synthetic`: which built-in skeleton to render"""
     people: int = 0
@@ -40,6 +54,18 @@ class DataRecipe:
 
     def __post_init__(self) -> None:
         one_of("data.name", self.name, DATASETS)
+        one_of("data.crop", self.crop, tuple(CROPS))
+        words = ", ".join(word for word in SIDES if word)
+        check(self.sides in SIDES, "data.sides", f"{self.sides!r} is not one of {words}, or empty")
+        for option, value, owners in (("crop", self.crop, CROPS), ("sides", self.sides, SIDES)):
+            why = "; choose it when packing" if self.name == "pack" else ""
+            if value == "person":
+                why = "; observer-centric sides don't tell who was swapped, so there is no way back from them"
+            check(
+                self.name in owners[value],
+                f"data.{option}",
+                f"{value} is no option of {self.name}, but of {', '.join(owners[value])}{why}",
+            )
         check(self.input_px >= 1, "data.input_px", f"must be positive, not {self.input_px}")
         check(self.workers >= 1, "data.workers", f"must be at least 1, not {self.workers}")
         for name in ("people", "val_people", "cache_gb"):

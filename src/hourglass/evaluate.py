@@ -255,10 +255,11 @@ def _percent(share: float) -> float | None:
     return None if np.isnan(share) else round(100 * float(share), 3)
 
 
-def _aligned(
-    predictions: Predictions, records: Sequence[PersonRecord]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Predicted and true joints (N, J, 2), labelled (N, J), reference lengths (N,), in the records' order."""
+def rows_of(predictions: Predictions, records: Sequence[PersonRecord]) -> list[int]:
+    """Row of the predictions for each record.
+
+    Raises ValueError when a record has none, or there are no records, or the skeletons differ.
+    """
     if not records:
         raise ValueError("there is nobody to score")
     rows = {int(person): row for row, person in enumerate(predictions.person_id)}
@@ -272,6 +273,14 @@ def _aligned(
                 "the predictions are of other data or of another split"
             )
         order.append(row)
+    return order
+
+
+def _aligned(
+    predictions: Predictions, records: Sequence[PersonRecord]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Predicted and true joints (N, J, 2), labelled (N, J), reference lengths (N,), in the records' order."""
+    order = rows_of(predictions, records)
     truth = np.stack([r.keypoints for r in records])
     labelled = np.stack([r.labelled for r in records])
     # Unlabelled rows may hold anything, NaN included.
@@ -296,14 +305,18 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
             f"the prediction for person {predictions.person_id[row]} in {predictions.image_id[row]} "
             "is not a finite number: the weights are broken"
         )
-    # By way of text: the shortest decimals that give the same float32.
-    triples = numbers.astype(np.float32).astype(str).astype(np.float64).tolist()
+    triples = shortest(numbers).tolist()
     people = [
         {"person_id": int(person), "image_id": image, "keypoints": joints}
         for person, image, joints in zip(predictions.person_id, predictions.image_id, triples, strict=True)
     ]
     head = {"format": FORMAT, "skeleton": predictions.skeleton.to_dict(), "weights": predictions.weights}
     write_text_atomically(path, json.dumps({**head, "people": people}))
+
+
+def shortest(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The numbers with the fewest decimals that give the same float32; files of them stay small."""
+    return np.asarray(numbers, np.float32).astype(str).astype(np.float64)
 
 
 def load_predictions(path: Path) -> Predictions:

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from hourglass.cli.data import app
 from hourglass.data.pack import load_records, read_facts
+from hourglass.structs import PersonRecord
+from leeds_archives import LSP, LSPET
 
 
 def lspet(root: Path, count: int) -> Path:
@@ -35,6 +37,44 @@ def test_the_command_packs_lspet(tmp_path: Path) -> None:
     assert "3 train people" in answer.stderr
     assert read_facts(out).crop_px == 64
     assert load_records(out, "train")[0].skeleton is not None
+
+
+def test_the_options_of_the_people_reach_the_pack(tmp_path: Path) -> None:
+    root, out = lspet(tmp_path / "lspet", 2), tmp_path / "out.parquet"
+    run = ["pack", "--root", str(root), "--split", "train", "--size", "512", str(out)]
+
+    def packed(*options: str) -> PersonRecord:
+        assert CliRunner().invoke(app, [*run, *options], catch_exceptions=False).exit_code == 0
+        return load_records(out, "train")[0]
+
+    usual, by_limbs, seen = packed(), packed("--crop", "limbs"), packed("--sides", "observer")
+    assert read_facts(out).source == f"lspet {root} sides=observer"
+    assert by_limbs.side_px != pytest.approx(usual.side_px, rel=0.05)
+    # From the upper left to the lower right: the left shoulder lies further right, so nobody changes sides.
+    np.testing.assert_array_equal(seen.keypoints, usual.keypoints)
+    joints = scipy.io.loadmat(root / "joints.mat")["joints"]
+    joints[:, 0] = joints[::-1, 0]
+    scipy.io.savemat(root / "joints.mat", {"joints": joints})
+    usual, seen = packed(), packed("--sides", "observer")
+    mirrored = usual.skeleton.flip_permutation
+    assert mirrored[0] == 5
+    np.testing.assert_array_equal(seen.keypoints, usual.keypoints[mirrored])
+
+
+@pytest.mark.parametrize("data", ["lsp", "lsp_lspet"])
+def test_lsp_is_packed_as_train_and_test(tmp_path: Path, data: str) -> None:
+    LSP.write(tmp_path / "lsp", LSP.people(1002), photos=())
+    LSPET.write(tmp_path / "lspet", LSPET.people(2), photos=())
+    for kind, numbers in ((LSP, range(1, 1003)), (LSPET, range(1, 3))):
+        for number in numbers:
+            Image.new("RGB", (60, 50)).save(tmp_path / str(kind) / "images" / kind.photo(number))
+    root, out = tmp_path if data == "lsp_lspet" else tmp_path / "lsp", tmp_path / "out.parquet"
+    arguments = ["pack", "--data", data, "--root", str(root), "--size", "64", str(out)]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    assert read_facts(out).people == {"train": 1002 if data == "lsp_lspet" else 1000, "test": 2}
+    last = load_records(out, "train")[-1]
+    expected = ("lspet/im00002.jpg", 100_002) if data == "lsp_lspet" else ("im1000.jpg", 1000)
+    assert (last.image_id, last.person_id) == expected
 
 
 def test_the_command_names_damaged_photos_and_exits_1(tmp_path: Path) -> None:
@@ -86,7 +126,10 @@ def test_the_command_packs_coco(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "mpi"], "--data 'mpi' is not one of lspet, coco"),
+        (["--data", "mpi"], "--data 'mpi' is not one of lspet, lsp, lsp_lspet, mpii, flic, coco, synthetic"),
+        (["--data", "pack", "--root", "a.parquet"], "--data 'pack' is not one of"),
+        (["--data", "mpii", "--root", "x", "--crop", "limbs"], "data.crop: limbs is no option of mpii"),
+        (["--root", "x", "--sides", "person"], "data.sides: person is no option of lspet, but of flic"),
         ([], "(--root) is missing"),
         (["--data", "coco", "--root", "x"], "(--annotations) is missing"),
         (["--root", "nowhere"], "there is no folder nowhere"),

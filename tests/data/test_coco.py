@@ -1,65 +1,18 @@
+"""COCO files as records for training: who is in them, whose joints count, and the crops."""
+
 import json
 import logging
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from coco_dogs import DOG, changed, content, dog, write
 from hourglass.data.coco import load_records
+from hourglass.data.crops import OUTSIDE_SHARE
 from hourglass.skeleton import COCO17
-
-DOG: dict[str, Any] = {
-    "id": 7,
-    "name": "dog",
-    "keypoints": ["nose", "left_paw", "right_paw", "tail"],
-    "skeleton": [[1, 2], [1, 3], [1, 4]],
-}
-
-
-def content() -> dict[str, Any]:
-    """Two dogs in one photo of 80 x 60, and one in another."""
-    return {
-        "images": [
-            {"id": 10, "file_name": "a.jpg", "width": 80, "height": 60},
-            {"id": 11, "file_name": "deep/b.jpg"},
-        ],
-        "annotations": [
-            dog(1, 10, [20, 10, 2, 30, 40, 1, 0, 0, 0, 12, 22, 2], bbox=[8, 6, 30, 40]),
-            dog(2, 11, [20, 10, 2, 30, 40, 1, 0, 0, 0, 12, 22, 2]),
-            dog(3, 10, [50, 50, 2, 60, 52, 2, 55, 44, 2, 0, 0, 0], bbox=[45, 40, 20, 15]),
-        ],
-        "categories": [DOG],
-    }
-
-
-def dog(identifier: int, image: int, keypoints: Sequence[float], **more: Any) -> dict[str, Any]:
-    return {"id": identifier, "image_id": image, "category_id": 7, "keypoints": keypoints, **more}
-
-
-def write(folder: Path, data: Any) -> tuple[Path, Path]:
-    photos = folder / "photos"
-    (photos / "deep").mkdir(parents=True, exist_ok=True)
-    for name in ("a.jpg", "deep/b.jpg"):
-        Image.new("RGB", (80, 60)).save(photos / name)
-    file = folder / "dogs.json"
-    file.write_text(data if isinstance(data, str) else json.dumps(data))
-    return file, photos
-
-
-def changed(position: int, **fields: Any) -> dict[str, Any]:
-    data = content()
-    data["annotations"][position].update(fields)
-    return data
-
-
-def without(field: str, position: int | None = None) -> dict[str, Any]:
-    data = content()
-    del (data if position is None else data["annotations"][position])[field]
-    return data
+from hourglass.structs import PersonRecord
 
 
 def test_an_own_skeleton_read_by_hand(tmp_path: Path) -> None:
@@ -88,6 +41,15 @@ def test_an_empty_box_is_none(tmp_path: Path, bbox: Any) -> None:
     assert load_records(*write(tmp_path, changed(0, bbox=bbox)))[0].side_px == 30 * 1.25
 
 
+def test_no_crop_is_smaller_than_8_px(tmp_path: Path) -> None:
+    first = load_records(*write(tmp_path, changed(0, bbox=[5, 5, 2, 1])))[0]
+    assert first.side_px == 8
+    np.testing.assert_allclose(first.center, (5.5, 5))
+    # Two joints in one place.
+    same = load_records(*write(tmp_path, changed(1, keypoints=[9, 9, 2] * 2 + [0] * 6)))[1]
+    assert (same.side_px, same.center.tolist()) == (8, [9, 9])
+
+
 def test_the_coco_person_is_coco17(tmp_path: Path) -> None:
     data = content()
     data["categories"] = [{"id": 1, "name": "person", "keypoints": list(COCO17.joints)}]
@@ -109,8 +71,9 @@ def test_crowds_and_people_without_joints_are_left_out(
     with caplog.at_level(logging.INFO):
         assert [r.person_id for r in load_records(*write(tmp_path, data))] == [2, 3]
     assert "crowds: 1" in caplog.text
-    assert "without labelled keypoints: 2" in caplog.text
-    assert "one joint and no bbox: 1" in caplog.text
+    assert "without labelled joints: 2" in caplog.text
+    # One joint and no box.
+    assert "without a crop: 1" in caplog.text
 
 
 def test_joints_outside_the_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -126,6 +89,61 @@ def test_joints_outside_the_picture(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert "joints far outside their picture: 2" in caplog.text
 
 
+def test_a_person_whose_joints_are_all_far_outside_is_left_out(tmp_path: Path) -> None:
+    data = changed(0, keypoints=[500, 10, 2, 30, -400, 1, 0, 0, 0, 12, 222, 2])
+    assert [r.person_id for r in load_records(*write(tmp_path, data))] == [2, 3]
+
+
+def plain_record(entry: dict[str, Any], width: int, height: int) -> tuple[list[int], Any] | None:
+    """Visibility and crop (x, y, side) of an annotation, joint by joint."""
+    seen, points = [], []
+    slack = OUTSIDE_SHARE * max(width, height)
+    for x, y, flag in zip(*(entry["keypoints"][n::3] for n in range(3)), strict=True):
+        inside = -0.5 - slack <= x <= width - 0.5 + slack and -0.5 - slack <= y <= height - 0.5 + slack
+        seen.append(flag if inside else 0)
+        if flag and inside:
+            points.append((x, y))
+    if not points or entry.get("iscrowd"):
+        return None
+    if (box := entry.get("bbox")) and box[2] > 0 and box[3] > 0:
+        x, y, w, h = box
+        return seen, (x + (w - 1) / 2, y + (h - 1) / 2, max(8.0, 1.25 * max(w, h)))
+    if len(points) < 2:
+        return None
+    (low_x, low_y), (high_x, high_y) = (tuple(f(p[i] for p in points) for i in (0, 1)) for f in (min, max))
+    side = max(8.0, 1.25 * max(high_x - low_x, high_y - low_y))
+    return seen, ((low_x + high_x) / 2, (low_y + high_y) / 2, side)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_generated_people_equal_a_plain_loop(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    data = content()
+    sizes = {10: (80, 60), 11: (80, 60)}
+    data["annotations"] = []
+    for number in range(1, 61):
+        image = int(rng.choice([10, 11]))
+        # Halves and quarters, which float32 holds exactly.
+        points = np.round(rng.uniform(-12, 95, (4, 2)) * 4) / 4
+        flags = rng.choice([0, 1, 2], 4, p=[0.5, 0.2, 0.3])
+        keypoints = np.column_stack([points, flags]).ravel().tolist()
+        entry = dog(number, image, keypoints, iscrowd=int(rng.random() < 0.1))
+        if rng.random() < 0.6:
+            entry["bbox"] = (
+                np.round(rng.uniform(0, 40, 4) * 4) / 4 * rng.choice([0, 1], 4, p=[0.1, 0.9])
+            ).tolist()
+        data["annotations"].append(entry)
+    wanted = {e["id"]: plain_record(e, *sizes[e["image_id"]]) for e in data["annotations"]}
+    found = load_records(*write(tmp_path, data))
+    assert [r.person_id for r in found] == [n for n, plain in wanted.items() if plain is not None]
+    for record in found:
+        plain = wanted[record.person_id]
+        assert plain is not None
+        seen, (x, y, side) = plain
+        assert record.visibility.tolist() == seen
+        assert (*record.center.tolist(), record.side_px) == (x, y, side)
+
+
 def test_categories_are_chosen_by_name(tmp_path: Path) -> None:
     data = content()
     data["categories"] += [{"id": 8, "name": "cat", "keypoints": ["nose"]}, {"id": 9, "name": "car"}]
@@ -133,102 +151,100 @@ def test_categories_are_chosen_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"dogs\.json has several categories with keypoints; .* dog, cat"):
         load_records(file, photos)
     assert len(load_records(file, photos, "dog")) == 3
-    with pytest.raises(ValueError, match=r"dogs\.json has no cat with labelled keypoints"):
+    with pytest.raises(
+        ValueError, match=r"dogs\.json has nobody with a labelled joint in the category 'cat'"
+    ):
         load_records(file, photos, "cat")
     with pytest.raises(ValueError, match="no category 'car' with keypoints; it has dog, cat"):
         load_records(file, photos, "car")
 
 
+def test_two_categories_of_one_name_are_refused(tmp_path: Path) -> None:
+    data = content()
+    data["categories"] += [{**DOG, "id": 8}]
+    with pytest.raises(ValueError, match="has several categories 'dog' with keypoints"):
+        load_records(*write(tmp_path, data), "dog")
+
+
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     file, photos = write(tmp_path, content())
-    with pytest.raises(FileNotFoundError, match=r"no annotation file .*cats\.json"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*cats\.json of annotations"):
         load_records(tmp_path / "cats.json", photos)
-    with pytest.raises(
-        FileNotFoundError, match=r"no folder .*nowhere; give the folder that holds the photos"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere; it should hold the pictures of .*dog"):
         load_records(file, tmp_path / "nowhere")
     (photos / "deep" / "b.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of the 2 photos of .*dogs\.json .* first is deep/b\.jpg"):
+    with pytest.raises(FileNotFoundError, match=r"1 of the 2 photos of .*dog.* first is deep/b\.jpg"):
         load_records(file, photos)
 
 
-LONG = "'keypoints' must list 12 numbers, not 9"
-BAD: dict[str, tuple[Any, str]] = {
-    "not JSON": ("images: []", r"dogs\.json is not a whole JSON file"),
-    "cut": (json.dumps(content())[:300], r"dogs\.json is not a whole JSON file"),
-    "empty": ("", r"dogs\.json is not a whole JSON file"),
-    "a list": ([], r"dogs\.json holds a JSON list"),
-    "no annotations": (without("annotations"), r"dogs\.json lacks the list of objects 'annotations'"),
-    "no images": (without("images"), "lacks the list of objects 'images'"),
-    "no categories": (without("categories"), "lacks the list of objects 'categories'"),
-    "odd annotations": ({**content(), "annotations": [1]}, "lacks the list of objects 'annotations'"),
-    "nobody": ({**content(), "annotations": []}, r"dogs\.json has no dog with labelled keypoints"),
-    "no keypoint names": (
-        {**content(), "categories": [{"id": 7, "name": "dog"}]},
-        "no entry of 'categories' lists",
-    ),
-    "bad skeleton": (
-        {**content(), "categories": [{**DOG, "skeleton": [[1, 9]]}]},
-        "category 'dog': 'skeleton' names",
-    ),
-    "no id": (without("id", 1), r"dogs\.json: entry 1 of 'annotations' has no 'id'"),
-    "no image_id": (without("image_id", 1), r"dogs\.json: annotation 2 has no 'image_id'"),
-    "no category_id": (without("category_id", 1), "annotation 2 has no 'category_id'"),
-    "odd image_id": (changed(1, image_id=[1]), r"annotation 2: 'image_id' is \[1\], of the wrong type"),
-    "unknown image": (changed(1, image_id=99), "annotation 2: 'image_id' 99 is not among the file's images"),
-    "same id twice": (changed(1, id=1), "annotation 1: the 'id' occurs twice"),
-    "keypoints gone": (
-        changed(1, keypoints=None),
-        "annotation 2: 'keypoints' must list 12 numbers, not None",
-    ),
-    "keypoints short": (changed(1, keypoints=[1] * 9), "annotation 2: " + LONG),
-    "keypoints words": (
-        changed(1, keypoints=["1"] * 12),
-        "annotation 2: 'keypoints' holds something that is no",
-    ),
-    "keypoints nested": (
-        changed(1, keypoints=[[1, 2, 3]] * 12),
-        "'keypoints' holds something that is no number",
-    ),
-    "keypoints ragged": (
-        changed(1, keypoints=[[1], *[1] * 11]),
-        "'keypoints' holds something that is no number",
-    ),
-    "keypoint null": (
-        changed(1, keypoints=[None, *[1] * 11]),
-        "'keypoints' holds something that is no number",
-    ),
-    "keypoint NaN": (
-        changed(1, keypoints=[float("nan"), *[1] * 11]),
-        "annotation 2: 'keypoints' labels nose, but not",
-    ),
-    "keypoint inf": (
-        changed(1, keypoints=[*[1] * 10, float("inf"), 2]),
-        "'keypoints' labels tail, but not with",
-    ),
-    "visibility": (changed(1, keypoints=[1, 1, 3] * 4), "gives nose the visibility 3; expected 0, 1 or 2"),
-    "visibility NaN": (changed(1, keypoints=[1, 1, float("nan")] * 4), "gives nose the visibility nan"),
-    "bbox short": (changed(1, bbox=[1, 2, 3]), "annotation 2: 'bbox' must list 4 numbers, not 3"),
-    "bbox NaN": (changed(1, bbox=[1, 2, 3, float("nan")]), "annotation 2: 'bbox' holds a number that is not"),
-    "image no name": ({**content(), "images": [{"id": 10}]}, "entry 0 of 'images' has no 'file_name'"),
-    "image no id": ({**content(), "images": [{"file_name": "a.jpg"}]}, "entry 0 of 'images' has no 'id'"),
-    "image twice": ({**content(), "images": content()["images"][:1] * 2}, "the id 10 occurs twice"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_files_say_where(name: str, tmp_path: Path) -> None:
-    data, message = BAD[name]
-    with pytest.raises(ValueError, match=message) as caught:
+def test_a_picture_without_a_name_cannot_be_opened(tmp_path: Path) -> None:
+    data = content()
+    del data["images"][1]["file_name"]
+    with pytest.raises(ValueError, match=r"dogs\.json: entry 1 of 'images' has the 'file_name' None"):
         load_records(*write(tmp_path, data))
-    assert "\n" not in str(caught.value)
-    assert "dogs.json" in str(caught.value)
+
+
+# Splits, sides and crops that the caller asks for
+
+
+def test_only_the_split_that_is_asked_for(tmp_path: Path) -> None:
+    data = content()
+    for entry, split in zip(data["annotations"], ("train", "test", None), strict=True):
+        entry["split"] = split
+    file, photos = write(tmp_path, data)
+
+    def people(split: str) -> list[int]:
+        return [r.person_id for r in load_records(file, photos, split=split)]
+
+    assert (people(""), people("train"), people("test")) == ([1, 2, 3], [1], [2])
+    with pytest.raises(ValueError, match=r"dogs\.json has nobody of the split 'val'; it has test, train"):
+        people("val")
+    # A file that tells no splits is one.
+    assert len(load_records(*write(tmp_path, content()), split="val")) == 3
+
+
+def people_file(folder: Path) -> tuple[Path, Path]:
+    """One person seen from behind: the left shoulder further left; and one from the front."""
+    data = content()
+    data["categories"] = [{"id": 7, "name": "person", "keypoints": list(COCO17.joints)}]
+    rows = [
+        COCO17.index(j) for j in ("left_shoulder", "right_shoulder", "left_hip", "left_knee", "left_ankle")
+    ]
+    data["annotations"] = []
+    for person, xs in ((1, (10, 30, 12, 12, 12)), (2, (30, 10, 28, 28, 28))):
+        triples = np.zeros((17, 3))
+        triples[rows] = np.column_stack([xs, (5, 5, 20, 40, 55), [2] * 5])
+        data["annotations"].append(dog(person, 10, triples.ravel().tolist(), bbox=[5, 2, 30, 56]))
+    return write(folder, data)
+
+
+def joint(record: PersonRecord, name: str) -> list[float]:
+    return record.keypoints[record.skeleton.index(name)].tolist()  # type: ignore[no-any-return]
+
+
+def test_the_observers_sides(tmp_path: Path) -> None:
+    plain, seen = (load_records(*people_file(tmp_path), sides=sides) for sides in ("", "observer"))
+    assert [joint(r, "left_shoulder") for r in plain] == [[10, 5], [30, 5]]
+    # The observer's left shoulder is on the right of the picture, and the leg goes with it.
+    assert [joint(r, "left_shoulder") for r in seen] == [[30, 5], [30, 5]]
+    assert joint(seen[0], "right_knee") == [12, 40]
+    assert seen[0].visibility[COCO17.index("left_knee")] == 0
+    with pytest.raises(ValueError, match="sides: 'mirror'"):
+        load_records(*people_file(tmp_path), sides="mirror")
+
+
+def test_a_crop_by_limbs(tmp_path: Path) -> None:
+    box, same, limbs = (load_records(*people_file(tmp_path), crop=crop) for crop in ("", "box", "limbs"))
+    assert [r.side_px for r in box] == [r.side_px for r in same] == [70, 70]
+    assert limbs[0].side_px not in (70, box[0].side_px)
+    np.testing.assert_array_equal(limbs[0].center, box[0].center)
+    with pytest.raises(ValueError, match="crop: 'torso'"):
+        load_records(*people_file(tmp_path), crop="torso")
 
 
 @pytest.mark.realdata
-@pytest.mark.skipif("HOURGLASS_DATA" not in os.environ, reason="HOURGLASS_DATA names no folder of data sets")
-def test_real_coco_files() -> None:
-    root = Path(os.environ.get("HOURGLASS_DATA", "")) / "coco"
+def test_real_coco_files(real_data: Path) -> None:
+    root = real_data / "coco"
     for file, photos, people in (
         ("annotations/person_keypoints_train2017.json", "images/train2017", 86),
         ("mmpose/test_coco.json", "mmpose", 12),

@@ -1,4 +1,3 @@
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from hourglass.data.authors_hdf5 import read_authors_file
 from hourglass.data.flic import SHARED, load_records
 from hourglass.skeleton import FLIC11
 from hourglass.structs import PersonRecord
@@ -80,6 +80,53 @@ def test_unknown_split_names_the_known(tmp_path: Path, split: str) -> None:
         load_records(tmp_path, split)
 
 
+def turned(fields: dict[str, Any]) -> dict[str, Any]:
+    """The second person seen from behind: every joint changes places with the other side's."""
+    part = fields["part"].copy()
+    part[1] = part[1, [3, 4, 5, 0, 1, 2, 7, 6, 9, 8, 10]]
+    return fields | {"part": part}
+
+
+def facing(root: Path, fields: dict[str, Any], name: str) -> Path:
+    """The file with everybody's left shoulder 50 px right of the right one."""
+    part = fields["part"].copy()
+    part[:, :3, 0] += 65
+    return dataset(root, fields | {"part": part}, name)
+
+
+def test_the_observers_sides(tmp_path: Path) -> None:
+    # FACTS, B4: the whole body is swapped where the left shoulder lies left of the right one.
+    fields = content()
+    facing(tmp_path / "a", fields, "annot/train.h5")
+    with h5py.File(tmp_path / "a" / "annot" / "train.h5") as file:
+        faced = fields | {"part": file["part"][()]}
+    dataset(tmp_path / "b", turned(faced), "annot/train_personcentric.h5")
+    wanted = load_records(tmp_path / "a")
+    for root, name in ((tmp_path / "b", "annot/train_personcentric.h5"), (tmp_path / "c", "train.h5")):
+        dataset(root, turned(faced), name)
+        found = load_records(root, sides="observer")
+        for ours, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(ours.keypoints, theirs.keypoints)
+            np.testing.assert_array_equal(ours.center, theirs.center)
+    # As they are, unless told otherwise.
+    as_they_are = load_records(tmp_path / "c")
+    np.testing.assert_array_equal(as_they_are[0].keypoints, wanted[0].keypoints)
+    assert not np.array_equal(as_they_are[1].keypoints, wanted[1].keypoints)
+
+
+def test_the_persons_own_sides_have_a_file_of_their_own(tmp_path: Path) -> None:
+    root = dataset(tmp_path, content(2))
+    wanted = r"none of annot/train_personcentric\.h5, train_personcentric\.h5; .* so add one of these"
+    with pytest.raises(FileNotFoundError, match=wanted):
+        load_records(root, sides="person")
+    dataset(root, content(3), "train_personcentric.h5")
+    assert len(load_records(root, sides="person")) == 3
+    dataset(root, content(1), "annot/train_personcentric.h5")
+    assert [len(load_records(root, sides=sides)) for sides in ("person", "observer", "")] == [1, 2, 2]
+    with pytest.raises(ValueError, match=r"data\.sides: 'left' is not one of observer, person, or empty"):
+        load_records(root, sides="left")
+
+
 def test_missing_parts_of_the_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere; give the folder that holds FLIC's"):
         load_records(tmp_path / "nowhere")
@@ -98,50 +145,16 @@ def test_mpiis_file_is_not_flics(tmp_path: Path) -> None:
         load_records(dataset(tmp_path, fields))
 
 
-@pytest.mark.parametrize("key", ["imgname", "part", "visible", "center", "scale", "index", "person"])
-def test_a_file_without_a_field(tmp_path: Path, key: str) -> None:
-    fields = content()
-    del fields[key]
-    with pytest.raises(ValueError, match=rf"train\.h5 holds no '{key}'"):
-        load_records(dataset(tmp_path, fields))
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_numbers_that_are_not_finite(tmp_path: Path, value: float) -> None:
-    for key, problem in (
-        ("part", "nose is labelled but not a finite number"),
-        ("center", "the centre of the person is not"),
-        ("scale", "the scale is"),
-    ):
-        fields = content()
-        fields[key][(1, 10, 0) if key == "part" else 1] = value
-        with pytest.raises(ValueError, match=rf"train\.h5: row 1: {problem}"):
-            load_records(dataset(tmp_path, fields))
-
-
-def test_bytes_that_are_no_hdf5(tmp_path: Path) -> None:
-    root = dataset(tmp_path, content())
-    whole = (root / "annot" / "train.h5").read_bytes()
-    for damaged in (b"", b"no HDF5", whole[: len(whole) // 2]):
-        (root / "annot" / "train.h5").write_bytes(damaged)
-        with pytest.raises(
-            ValueError, match=r"train\.h5 is not an HDF5 file that can be read, or is cut off"
-        ):
-            load_records(root)
-
-
-REAL = Path(os.environ.get("HOURGLASS_DATA", "")) / "flic" / "annot"
-needs_data = pytest.mark.skipif("HOURGLASS_DATA" not in os.environ, reason="HOURGLASS_DATA names no folder")
-
-
-def real(root: Path, variant: str) -> tuple[list[PersonRecord], list[PersonRecord]]:
-    """Train and val of one variant, with an empty file for each picture."""
+def real(real_data: Path, root: Path, sides: str = "", *variants: str) -> list[list[PersonRecord]]:
+    """Train and val, out of some of the real files, with an empty file for each picture."""
     (root / "images").mkdir(parents=True)
     for split in ("train", "valid"):
-        (root / f"{split}.h5").symlink_to(REAL / f"{split}{variant}.h5")
-        for name in (REAL / f"{split}_images.txt").read_text().split():
+        for variant in variants or ("", "_personcentric"):
+            name = f"{split}{variant}.h5"
+            (root / name).symlink_to(real_data / "flic" / "annot" / name)
+        for name in (real_data / "flic" / "annot" / f"{split}_images.txt").read_text().split():
             (root / "images" / name).touch()
-    return load_records(root, "train"), load_records(root, "val")
+    return [load_records(root, "train", sides), load_records(root, "val", sides)]
 
 
 def points(records: list[PersonRecord]) -> Any:
@@ -149,9 +162,8 @@ def points(records: list[PersonRecord]) -> Any:
 
 
 @pytest.mark.realdata
-@needs_data
-def test_the_real_flic(tmp_path: Path) -> None:
-    train, val = real(tmp_path, "")
+def test_the_real_flic(real_data: Path, tmp_path: Path) -> None:
+    train, val = real(real_data, tmp_path)
     assert (len(train), len(val)) == (3987, 1016)
     images = [{r.image_id for r in records} for records in (train, val)]
     assert (len(images[0]), len(images[1])) == (3628, 926)
@@ -175,9 +187,12 @@ def test_the_real_flic(tmp_path: Path) -> None:
 
 
 @pytest.mark.realdata
-@needs_data
-def test_the_two_real_variants(tmp_path: Path) -> None:
-    observer, person = real(tmp_path / "observer", ""), real(tmp_path / "person", "_personcentric")
+def test_the_two_real_variants(real_data: Path, tmp_path: Path) -> None:
+    observer = real(real_data, tmp_path / "as_they_are")
+    person = real(real_data, tmp_path / "person", "person")
+    made = real(real_data, tmp_path / "observer", "observer", "_personcentric")
+    for ours, theirs in zip(made, observer, strict=True):
+        np.testing.assert_array_equal(points(ours), points(theirs))
     left, right = FLIC11.index("left_shoulder"), FLIC11.index("right_shoulder")
     for theirs, own, stem, swapped in zip(observer, person, ("train", "valid"), (199, 48), strict=True):
         a, b = points(theirs), points(own)
@@ -186,6 +201,8 @@ def test_the_two_real_variants(tmp_path: Path) -> None:
         assert int(differ.sum()) == swapped
         np.testing.assert_array_equal(a[differ], b[differ][:, FLIC11.flip_permutation])
         # FACTS, B4: the file's torso is the person's own right shoulder to left hip.
-        with h5py.File(REAL / f"{stem}.h5") as file:
+        with h5py.File(real_data / "flic" / "annot" / f"{stem}.h5") as file:
             length = np.linalg.norm(b[:, right] - b[:, FLIC11.index("left_hip")], axis=1)
             np.testing.assert_allclose(length, file["normalize"][()], rtol=1e-4)
+        people = read_authors_file(real_data / "flic" / "annot" / f"{stem}.h5")
+        np.testing.assert_allclose(people.lengths["file-torso"], length, rtol=1e-4)

@@ -2,50 +2,22 @@
 
 import json
 import random
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from damaged import damaged, or_refusal
 from hourglass.scoring.predictions import read_predictions
 from hourglass.scoring.report import Request, score_all
 from hourglass.scoring.truth import Truth, read_truth
 
 FLIPS = 40
-Result = TypeVar("Result")
-
-
-def damaged(whole: bytes, draw: random.Random) -> bytes:
-    """A copy with one to four bits flipped, or cut off, or with a block of zeros."""
-    content = bytearray(whole)
-    kind = draw.randrange(6)
-    if kind == 0:
-        return bytes(content[: draw.randrange(len(content))])
-    if kind == 1:
-        start = draw.randrange(len(content))
-        content[start : start + 64] = bytes(len(content[start : start + 64]))
-        return bytes(content)
-    for _ in range(draw.randrange(1, 5)):
-        # Half of the flips in the head, where a file says what it is.
-        place = draw.randrange(min(len(content), 2000) if draw.random() < 0.5 else len(content))
-        content[place] ^= 1 << draw.randrange(8)
-    return bytes(content)
-
-
-def or_refusal(read: Callable[[], Result], file: Path) -> Result | None:
-    """What a reader returns, or None after a refusal that names the file."""
-    try:
-        return read()
-    except (ValueError, FileNotFoundError) as error:
-        complaint = str(error)
-    assert file.name in complaint
-    return None
 
 
 def try_truth(file: Path) -> Truth | None:

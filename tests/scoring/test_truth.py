@@ -12,6 +12,7 @@ import scipy.io
 from hourglass.data.mpii import load_records
 from hourglass.scoring.truth import read_truth, with_visibility_of
 from hourglass.skeleton import COCO17, FLIC11, LSP14, MPII16
+from mpii_forms import write_official
 
 
 def changed_mat(source: Path, target: Path, **changes: Any) -> Path:
@@ -67,7 +68,7 @@ def test_mpiis_list_and_its_splits(mpii: SimpleNamespace, tmp_path: Path) -> Non
         np.testing.assert_allclose(truth.people.lengths["head"], mpii.head)
         np.testing.assert_array_equal(truth.person_id, mpii.ids)
     assert [len(read_truth(packed, split)) for split in ("val", "train", "all")] == [40, 1, 41]
-    with pytest.raises(ValueError, match="MPII has no split 'test' with annotations; it has train, val, all"):
+    with pytest.raises(ValueError, match="MPII's list has no split 'test'; it has train, val, all"):
         read_truth(packed, "test")
 
 
@@ -93,6 +94,35 @@ def test_hrnets_list(mpii: SimpleNamespace) -> None:
     assert not truth.people.tells_hidden
 
 
+def test_hrnets_list_numbers_nobody(mpii: SimpleNamespace) -> None:
+    # Which split it is of decides on the ids, and the file doesn't tell: predictions go by their rows.
+    assert read_truth(mpii.root / "valid.json").person_id is None
+
+
+def test_mpiis_own_file(tmp_path: Path) -> None:
+    write_official(tmp_path, "official.mat")
+    truth = read_truth(tmp_path / "official.mat")
+    assert (truth.kind, truth.split, truth.origin) == ("MPII val (official .mat)", "val", 1)
+    assert truth.person_id is not None
+    assert truth.person_id.tolist() == [701]
+    np.testing.assert_array_equal(truth.people.keypoints[0, :3], [(20, 30), (21, 30), (22, 30)])
+    np.testing.assert_allclose(truth.people.lengths["head"], 75)
+    assert [len(read_truth(tmp_path / "official.mat", split)) for split in ("train", "test", "all")] == [
+        1,
+        1,
+        3,
+    ]
+
+
+def test_lengths_that_a_coco_file_tells(coco: SimpleNamespace, tmp_path: Path) -> None:
+    content = json.loads(json.dumps(coco.truth))
+    for n, entry in enumerate(content["annotations"]):
+        entry["lengths"] = {"head": 20.0 + n}
+    (tmp_path / "ours.json").write_text(json.dumps(content))
+    truth = read_truth(tmp_path / "ours.json")
+    np.testing.assert_array_equal(truth.people.lengths["head"], 20 + np.arange(12))
+
+
 def test_lsp_and_its_splits(lsp: SimpleNamespace) -> None:
     truth = read_truth(lsp.root / "joints.mat")
     assert truth.people.skeleton is LSP14
@@ -112,7 +142,7 @@ def test_lspet_has_another_third_row(lsp: SimpleNamespace) -> None:
     np.testing.assert_allclose(truth.people.keypoints[lsp.labelled], lsp.extended[lsp.labelled])
     assert truth.names[0] == "im00001.jpg"
     assert not truth.people.tells_hidden
-    with pytest.raises(ValueError, match="holds people 1 to 25, none of the val split; see --split"):
+    with pytest.raises(ValueError, match="holds nobody of the val split, only 25 people of train"):
         read_truth(lsp.root / "lspet.mat", "val")
 
 
@@ -188,7 +218,7 @@ def test_predictions_given_as_truth(
         ValueError, match=r"valid-ours\.h5 holds no 'part', only preds; .* swap the two files"
     ):
         read_truth(mpii.root / "valid-ours.h5")
-    with pytest.raises(ValueError, match=r"holds neither 'pos_gt_src' .* nor 'joints' \(LSP\), only pred"):
+    with pytest.raises(ValueError, match=r"holds neither 'joints' \(LSP\) nor 'RELEASE' \(MPII\), only pred"):
         read_truth(lsp.root / "pred.mat")
     with pytest.raises(ValueError, match="holds COCO results, which are predictions"):
         read_truth(coco.root / "results.json")
@@ -249,11 +279,11 @@ def test_bad_hdf5(mpii: SimpleNamespace, tmp_path: Path, changes: dict[str, Any]
     ("key", "value", "complaint"),
     [
         ("joint_self", [[1, 2, 3]], r"row 3: 'joint_self' is not numbers of shape \(16, 3\)"),
-        ("joint_self", [[1, 2, 7]] * 16, "row 3: the flag of right_ankle is 7"),
-        ("joint_self", [[float("nan"), 2, 1]] * 16, "row 3: right_ankle is not a finite number"),
+        ("joint_self", [[1, 2, 7]] * 16, "row 3: 'joint_self' gives right_ankle the flag 7"),
+        ("joint_self", [[float("nan"), 2, 1]] * 16, "row 3: right_ankle is labelled but not a finite"),
         ("joint_self", "x", "row 3: 'joint_self' is not numbers"),
         ("scale_provided", None, "row 3 has no 'scale_provided'"),
-        ("scale_provided", -1, "row 3: the scale -1 is not a positive number"),
+        ("scale_provided", -1, "row 3: the scale is -1; it must be positive"),
         ("people_index", 1e30, "row 3: 'annolist_index' or 'people_index' is no count"),
         ("isValidation", None, "row 3 has no 'isValidation'"),
     ],

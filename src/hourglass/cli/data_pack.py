@@ -10,30 +10,44 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hourglass.data_recipe import DATASETS
+
 if TYPE_CHECKING:
     from hourglass.data.packing import PackReport
 
-KINDS = ("lspet", "coco", "synthetic")
+KINDS = tuple(name for name in DATASETS if name != "pack")
+
+_SPLITS = {"lsp": ["train", "test"], "lsp_lspet": ["train", "test"]}
+"""What is packed where no split is given; of other kinds train and val."""
 
 
 def pack(
     out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")],
-    data: Annotated[str, typer.Option(help="Kind of data: lspet, coco or synthetic.")] = "lspet",
-    root: Annotated[str, typer.Option(help="LSPET's folder, or the folder of the COCO file's photos.")] = "",
+    data: Annotated[str, typer.Option(help=f"Kind of data: {', '.join(KINDS)}.")] = "lspet",
+    root: Annotated[
+        str, typer.Option(help="The data set's folder, or the folder of the COCO file's photos.")
+    ] = "",
     annotations: Annotated[
         str, typer.Option(help="coco: the JSON file; {split} in it is replaced by the split.")
     ] = "",
     category: Annotated[str, typer.Option(help="coco: which category, where several have keypoints.")] = "",
+    crop: Annotated[
+        str, typer.Option(help="box, or limbs: its side is told by limbs (lspet, lsp, lsp_lspet, coco).")
+    ] = "box",
+    sides: Annotated[
+        str, typer.Option(help="Left and right: the file's, observer for the picture's, or person (flic).")
+    ] = "",
     count: Annotated[int, typer.Option("--people", help="synthetic: how many to render for a split.")] = 64,
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which part; may be repeated (train and val where not given; of one COCO file: train)."
+            help="Which part; may be repeated (where not given: train and val; of lsp and lsp_lspet "
+            "train and test; of one COCO file train)."
         ),
     ] = None,
     size: Annotated[int, typer.Option(help="Largest side of a crop in pixels.")] = 256,
     quality: Annotated[int, typer.Option(help="Of the WebP pictures, 1 to 100.")] = 70,
-    margin: Annotated[float, typer.Option(help="Side of the crop over that of the person's box.")] = 1.5,
+    margin: Annotated[float, typer.Option(help="Side of what is kept over that of the person's crop.")] = 1.5,
     json: Annotated[str, typer.Option(metavar="FILE", help="Write the result as JSON; - prints it.")] = "",
     workers: Annotated[int, typer.Option(help="Threads; 0: one for each core.")] = 0,
 ) -> None:
@@ -57,12 +71,14 @@ def pack(
     from hourglass.recipe import DataRecipe
 
     rendered = count if data == "synthetic" else 0
-    recipe = DataRecipe(data, root, annotations, category, people=rendered)
+    recipe = DataRecipe(data, root, annotations, category, crop=crop, sides=sides, people=rendered)
     people = {name: load_records(recipe, name) for name in names}
 
+    chosen = (data, root, "" if crop == "box" else f"crop={crop}", f"sides={sides}" if sides else "")
+    source = " ".join(word for word in chosen if word)
     with _progress() as progress:
         report = write_pack(
-            people, out, size, quality, margin, workers or os.cpu_count() or 1, progress, f"{data} {root}"
+            people, out, size, quality, margin, workers or os.cpu_count() or 1, progress, source
         )
     _tell(report, out, json)
     if report.failed:
@@ -73,7 +89,7 @@ def _splits(data: str, annotations: str, given: list[str] | None) -> list[str]:
     if data not in KINDS:
         raise ValueError(f"--data {data!r} is not one of {', '.join(KINDS)}")
     one_file = data == "coco" and "{split}" not in annotations
-    names = given or (["train"] if one_file else ["train", "val"])
+    names = given or (["train"] if one_file else _SPLITS.get(data, ["train", "val"]))
     if len(set(names)) < len(names):
         raise ValueError(f"--split names one split twice: {', '.join(names)}")
     if one_file and len(names) > 1:

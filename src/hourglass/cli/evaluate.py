@@ -4,12 +4,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from hourglass.data.coco import CocoFile
+    from hourglass.data.coco_boxes import DetectedBoxes
     from hourglass.evaluate import Predictions, Progress
     from hourglass.structs import PersonRecord
 
@@ -21,10 +24,22 @@ def evaluate(
         str | None,
         typer.Argument(help="Bundled name, file, folder or hub id; without one, the bundled network."),
     ] = None,
-    data: Annotated[str, typer.Option(help="Kind of data: lspet, coco, pack or synthetic.")] = "lspet",
-    root: Annotated[str, typer.Option(help="Dataset's folder, or the pack file.")] = "",
+    data: Annotated[
+        str, typer.Option(help="Kind: lspet, lsp, lsp_lspet, mpii, flic, coco, pack or synthetic.")
+    ] = "lspet",
+    root: Annotated[
+        str, typer.Option(help="Dataset's folder, the pack file, or COCO's photos ({split} is replaced).")
+    ] = "",
     split: Annotated[str, typer.Option(help="Which part of the data: train, val or test.")] = "val",
     annotations: Annotated[str, typer.Option(help="coco: the JSON file; {split} in it is replaced.")] = "",
+    category: Annotated[str, typer.Option(help="coco: which category, where several have keypoints.")] = "",
+    boxes: Annotated[
+        Path | None, typer.Option(help="coco: look at a detector's boxes (COCO results) instead of people's.")
+    ] = None,
+    min_score: Annotated[float, typer.Option(min=0, help="--boxes that score less are left out.")] = 0.0,
+    results: Annotated[
+        Path | None, typer.Option(help="coco: write COCO results here, for hourglass score or COCO's server.")
+    ] = None,
     people: Annotated[int, typer.Option(min=0, help="Score only the first so many people; 0: all.")] = 0,
     threshold: Annotated[
         list[float] | None, typer.Option(help="Share of the torso (0.2); may be repeated.")
@@ -41,76 +56,153 @@ def evaluate(
     ),
     json: Annotated[str, typer.Option(metavar="FILE", help="Write the result as JSON; - prints it.")] = "",
 ) -> None:
-    """Score weights on annotated people: PCK of the torso, each joint and the mean.
+    """Score weights on annotated people: PCK of the torso, each joint and the mean; OKS too on COCO data.
 
     Writes predictions.json, which --predictions scores again, and extremes.png with the best, median
     and worst people, into --out. Every labelled joint counts, hidden ones too; a torso is the distance
-    from left shoulder to right hip, or the other diagonal where one of them is not labelled.
+    from left shoulder to right hip, or the other diagonal where one of them is not labelled. With --boxes
+    nobody says who is in which box, so there is OKS alone, and no extremes.png.
 
     Example, without any data: hourglass evaluate --data synthetic --people 64
 
     On real photos: hourglass evaluate --data lspet --root data/lspet --split val --json score.json
+
+    COCO: hourglass evaluate --data coco --root val2017 --annotations person_keypoints_val2017.json --boxes
+    detections.json
     """
     if predictions is not None and weights is not None:
         raise ValueError("give weights to run or --predictions to score again, not both")
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-    _check_places(out, json)
+    source = _Source(data, root, split, annotations, category, people)
+    _check_coco_options(source, boxes, min_score, results, threshold)
+    _check_places(out, json, results)
 
-    from hourglass.evaluate import extremes_sheet, load_predictions, save_predictions, score
+    from hourglass.evaluate import load_predictions, save_predictions
 
     began = time.perf_counter()
+    file, found = _coco(source, boxes, min_score, results)
     if predictions is not None:
         answer = load_predictions(predictions)
-        records = _records(data, root, split, annotations, people, answer.skeleton.name)
+        records = _records(source, found, answer.skeleton.name)
         facts: dict[str, Any] = {"weights": answer.weights}
     else:
         answer, records, facts = _run_network(
-            weights, (data, root, split, annotations, people), flip_test, batch_size, device, precision
+            weights, source, found, flip_test, batch_size, device, precision
         )
         predictions = out / "predictions.json"
         save_predictions(predictions, answer)
-    result = score(answer, records, threshold or [0.2])
-    sheet = extremes_sheet(answer, records)
-    report = {
-        **result,
+    report = _scored(answer, records, threshold or [0.2], out) if found is None else {"people": len(records)}
+    if file is not None:
+        report |= _scored_by_oks(file, answer, records, found, people, results)
+    report |= {
         **facts,
         "skeleton": answer.skeleton.name,
         "data": data,
         "root": root,
         "split": split,
+        "boxes": None if boxes is None else str(boxes),
         "predictions": str(predictions),
-        "extremes": None if sheet is None else str(out / "extremes.png"),
+        "results": None if results is None else str(results),
         "seconds": round(time.perf_counter() - began, 3),
     }
-    if sheet is not None:
-        _save_picture(out / "extremes.png", sheet)
     _tell(report, json)
 
 
-def _check_places(out: Path, json: str) -> None:
+@dataclass(frozen=True)
+class _Source:
+    """Which people, as the options say it."""
+
+    data: str
+    root: str
+    split: str
+    annotations: str
+    category: str
+    people: int
+
+
+def _check_coco_options(
+    source: _Source,
+    boxes: Path | None,
+    min_score: float,
+    results: Path | None,
+    threshold: list[float] | None,
+) -> None:
+    """Raise ValueError naming an option that would change nothing, or make the score meaningless."""
+    given = {"--boxes": boxes is not None, "--results": results is not None, "--category": source.category}
+    for option, used in given.items():
+        if used and source.data != "coco":
+            raise ValueError(f"{option} is for --data coco, not for {source.data}")
+    if boxes is None:
+        if min_score:
+            raise ValueError("--min-score is about --boxes; give both or neither")
+        return
+    if not (source.root and source.annotations):
+        raise ValueError("--boxes needs the photos (--root) and who is in them (--annotations)")
+    if source.people:
+        raise ValueError(
+            "--people leaves out people that OKS would count as missed; leave it away with --boxes"
+        )
+    if threshold:
+        raise ValueError("--threshold is of PCK, which there is none of with --boxes; leave it away")
+
+
+def _check_places(out: Path, json: str, results: Path | None) -> None:
     """Raise OSError before the work, not after it, when the results can't be put where they should go."""
     out.mkdir(parents=True, exist_ok=True)
-    if json not in ("", "-"):
-        if Path(json).is_dir():
-            raise IsADirectoryError(f"--json {json} is a folder, not a file")
-        Path(json).parent.mkdir(parents=True, exist_ok=True)
+    for option, place in (("--json", "" if json == "-" else json), ("--results", str(results or ""))):
+        if place:
+            if Path(place).is_dir():
+                raise IsADirectoryError(f"{option} {place} is a folder, not a file")
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
 
 
-def _records(
-    data: str, root: str, split: str, annotations: str, people: int, skeleton: str
-) -> "list[PersonRecord]":
+def _coco(
+    source: _Source, boxes: Path | None, min_score: float, results: Path | None
+) -> "tuple[CocoFile | None, DetectedBoxes | None]":
+    """Everybody annotated in COCO data, and the detector's boxes; refuses what can't be scored."""
+    if source.data != "coco" or not (source.root and source.annotations):
+        return None, None  # without the two, reading the people tells what is missing
+    from hourglass.evaluate_coco import check_labelled, check_sigmas, load_boxes, read_truth
+
+    annotations = Path(source.annotations.replace("{split}", source.split))
+    file = read_truth(annotations, source.split, source.category or None)
+    if boxes is None:
+        check_labelled(file)
+        return file, None
+    if results is None:
+        check_labelled(file)
+        check_sigmas(file)
+    return file, load_boxes(file, Path(source.root.replace("{split}", source.split)), boxes, min_score)
+
+
+def _records(source: _Source, found: "DetectedBoxes | None", skeleton: str) -> "list[PersonRecord]":
+    if found is not None:
+        return found.records
     from hourglass.build import load_records
     from hourglass.recipe import DataRecipe
 
-    recipe = DataRecipe(name=data, root=root, annotations=annotations, skeleton=skeleton, people=people)
-    records = load_records(recipe, split)
-    return records[:people] if people else records
+    recipe = DataRecipe(
+        name=source.data,
+        root=source.root,
+        annotations=source.annotations,
+        category=source.category,
+        skeleton=skeleton,
+        people=source.people,
+    )
+    records = load_records(recipe, source.split)
+    if not any(record.labelled.any() for record in records):
+        raise ValueError(
+            f"the {source.split} split of {source.data} labels nobody's joints, so there is nothing to "
+            "score; `hourglass predict` finds the joints in pictures"
+        )
+    return records[: source.people] if source.people else records
 
 
 def _run_network(
     weights: str | None,
-    source: tuple[str, str, str, str, int],
+    source: _Source,
+    found: "DetectedBoxes | None",
     flip_test: bool,
     batch_size: int,
     device: str,
@@ -125,7 +217,7 @@ def _run_network(
 
     where = choose_device(device)
     network, facts = load_network(weights)
-    records = _records(*source, facts.skeleton.name)
+    records = _records(source, found, facts.skeleton.name)
     network = channels_last(network).to(where)
     began = time.perf_counter()
     with _progress() as progress:
@@ -151,6 +243,43 @@ def _run_network(
         "people_per_s": round(len(records) / seconds, 2),
     }
     return answer, records, told
+
+
+def _scored(
+    answer: "Predictions", records: "list[PersonRecord]", thresholds: list[float], out: Path
+) -> dict[str, Any]:
+    """PCK, and the picture of extremes where there are any."""
+    from hourglass.evaluate import extremes_sheet, score
+
+    report = score(answer, records, thresholds)
+    sheet = extremes_sheet(answer, records)
+    if sheet is not None:
+        _save_picture(out / "extremes.png", sheet)
+    return {**report, "extremes": None if sheet is None else str(out / "extremes.png")}
+
+
+def _scored_by_oks(
+    file: "CocoFile",
+    answer: "Predictions",
+    records: "list[PersonRecord]",
+    found: "DetectedBoxes | None",
+    people: int,
+    results: Path | None,
+) -> dict[str, Any]:
+    """`oks`, or None and the reason in `oks_left_out`; writes the results."""
+    from hourglass.evaluate_coco import results_of, save_results, score_oks
+
+    detections = results_of(answer, records, file, found)
+    if results is not None:
+        save_results(results, detections)
+    if people:
+        return {"oks": None, "oks_left_out": "--people leaves out people that OKS would count as missed"}
+    try:
+        return {"oks": score_oks(file, detections), "oks_left_out": None}
+    except ValueError as error:
+        if found is not None and results is None:
+            raise
+        return {"oks": None, "oks_left_out": str(error)}
 
 
 @contextmanager
@@ -185,48 +314,6 @@ def _tell(report: dict[str, Any], json: str) -> None:
         from hourglass.checkpoint import write_text_atomically
 
         write_text_atomically(Path(json), text)
-    _print_table(report)
+    from hourglass.cli.evaluate_tables import print_report
 
-
-def _print_table(report: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    metrics = report["metrics"]
-    table = Table("joint", title=f"{report['weights']} on {report['data']} {report['split']}".strip())
-    table.add_column("counted", justify="right")
-    for metric in metrics:
-        table.add_column(metric, justify="right")
-
-    def row(label: str, key: str, counted: int, style: str = "") -> None:
-        values = [metrics[metric][key] for metric in metrics]
-        cells = ("-" if value is None else f"{value:.1f}" for value in values)
-        table.add_row(label.replace("_", " "), str(counted), *cells, style=style)
-
-    for joint, counted in report["joints"].items():
-        row(joint, joint, counted)
-    table.add_section()
-    total = sum(report["joints"].values())
-    row("mean of joints", "mean", total, "bold")
-    row("all joints pooled", "pooled", total)
-    console = Console(highlight=False)
-    console.print(table)
-    for line in _remarks(report):
-        console.print(line, soft_wrap=True, markup=False)
-
-
-def _remarks(report: dict[str, Any]) -> Iterator[str]:
-    """What stands under the table."""
-    without = report["people"] - report["people_counted"]
-    yield f"{report['people']} people" + (
-        f", {without} not counted for want of a {report['reference']}" if without else ""
-    )
-    if "device" in report:
-        yield (
-            f"flip test {'on' if report['flip_test'] else 'off'}, input {report['input_px']} px, "
-            f"{report['precision']} on {report['device']}: {report['people_per_s']:.1f} people/s, "
-            f"{report['seconds']:.1f} s in all"
-        )
-    for what in ("predictions", "extremes"):
-        if report[what]:
-            yield f"{what}: {report[what]}"
+    print_report(report)

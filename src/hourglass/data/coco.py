@@ -2,220 +2,242 @@
 
 Keypoint coordinates are read as 0-based pixel indexes, as nearly all code does: COCO's annotators clicked
 whole pixels. A `bbox` is an area: x to x + width covers the pixels x to x + width - 1.
+
+Ours on top of COCO's fields: an annotation may tell its own `crop` (`center` and `side_px`, 0-based pixels),
+its `split`, and `lengths` in pixels, such as `head`; the file may hold an object `hourglass` that says where
+the people came from.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import check_photos, log_left_out
-from hourglass.data.crops import crop_of_box, crop_of_joints, without_far_outside
+from hourglass.data import coco_fields as fields
+from hourglass.data.annotations import Annotations, log_left_out, records
+from hourglass.data.crops import BOX_MARGIN, MIN_SIDE_PX, without_far_outside
+from hourglass.data.files import Where, check_file, check_finite, listed, read_json
 from hourglass.data.images import ImageError, image_size
-from hourglass.skeleton import Skeleton
 from hourglass.structs import NOT_LABELLED, PersonRecord
 
-Entry = Mapping[str, Any]
-
-_CROWD = "crowds"
-_BARE = "people without labelled keypoints"
-_FAR = "joints far outside their picture"
-_POINT = "people with one joint and no bbox"
+Key = int | str
+_Float = npt.NDArray[np.float64]
 
 
-def load_records(annotations: Path, images: Path, category: str | None = None) -> list[PersonRecord]:
+@dataclass(frozen=True, eq=False)
+class CocoFile:
+    """Everybody of one category, and the pictures they are in.
+
+    Args:
+        people: N of them in the file's order, crowds and people without labelled joints included. A crop is
+            1.25 times the longer side of `bbox`, or of the box around the labelled joints where there is
+            none, unless the annotation tells its own.
+        image: (N,) int64, number of each person's picture, from 0.
+        own_crop: (N,) True where the annotation tells its own crop.
+        names: file names of all P pictures, in the order of their ids; the id itself where there is none.
+        ids: their ids.
+        sizes: their width and height in pixels, or None where the file tells none.
+        keys: id and file name of each picture to its number.
+        category: id of the category that was read.
+        ours: the file's object `hourglass`, if it has one.
+    """
+
+    people: Annotations
+    image: npt.NDArray[np.int64]
+    own_crop: npt.NDArray[np.bool_]
+    names: tuple[str, ...]
+    ids: tuple[Key, ...]
+    sizes: tuple[tuple[int, int] | None, ...]
+    keys: Mapping[Key, int]
+    category: int
+    ours: Mapping[str, Any] = field(default_factory=dict)
+
+    def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "CocoFile":
+        """The same pictures with some of the people: by row numbers, or (N,) bool."""
+        index = np.arange(len(self.image))[np.asarray(rows, None if len(rows) else np.int64)]
+        people, image = self.people.take(index), self.image[index]
+        return replace(self, people=people, image=image, own_crop=self.own_crop[index])
+
+
+def read_file(file: Path, category: str | None = None) -> CocoFile:
+    """Read everybody of a category.
+
+    Args:
+        file: JSON, packed with gzip or not.
+        category: its name; needed only where several have keypoints.
+
+    Raises ValueError or FileNotFoundError naming the file, the annotation's id and the field.
+    """
+    check_file(file, "annotations")
+    return parse(read_json(file), file, category)
+
+
+def read_annotations(file: Path, category: str | None = None) -> Annotations:
+    """The people of `read_file`."""
+    return read_file(file, category).people
+
+
+def load_records(
+    annotations: Path,
+    images: Path,
+    category: str | None = None,
+    *,
+    split: str = "",
+    sides: str = "",
+    crop: str = "",
+) -> list[PersonRecord]:
     """The annotated people, in the file's order; `image_id` is the photo's file name, `person_id` the
     annotation's id.
 
-    Crowds and people without labelled keypoints are left out. A joint far outside its picture counts as
-    not labelled (see `crops.without_far_outside`). The crop is 1.25 times the longer side of `bbox`
-    or, where there is none, of the box around the labelled joints.
+    Crowds and people without labelled keypoints are left out, and people with a single joint and no box. A
+    joint far outside its picture counts as not labelled (see `crops.without_far_outside`).
 
     Args:
         annotations: the JSON file.
         images: the folder that its `file_name`s start from.
         category: which category to read; needed only where several have keypoints.
+        split: only people whose annotation names this split, in a file where any annotation names one.
+        sides: `observer` makes left and right those of who looks at the picture, see `sides`; empty leaves
+            them.
+        crop: `limbs` takes its side from the limbs' lengths, see `limbs`; empty or `box` is as above.
 
     Raises ValueError or FileNotFoundError naming the file, the annotation's id and the field.
     """
-    content = _read_json(annotations)
-    if not images.is_dir():
-        raise FileNotFoundError(f"there is no folder {images}; give the folder that holds the photos")
-    category_id, skeleton = _category(content["categories"], annotations, category)
-    photos = _by_id(content["images"], annotations)
-    counts = dict.fromkeys((_CROWD, _BARE, _FAR, _POINT), 0)
-    records: list[PersonRecord] = []
-    seen: set[int] = set()
-    for position, entry in enumerate(content["annotations"]):
-        where = _where(entry, position, annotations, seen)
-        if _field(entry, "category_id", int, where) != category_id:
-            continue
-        photo = photos.get(_field(entry, "image_id", (int, str), where))
-        if photo is None:
-            raise ValueError(f"{where}: 'image_id' {entry['image_id']!r} is not among the file's images")
-        if entry.get("iscrowd"):
-            counts[_CROWD] += 1
-        elif (record := _person(entry, photo, images, skeleton, where, counts)) is not None:
-            records.append(record)
-    names = {record.image_id for record in records}
-    missing = [name for name in dict.fromkeys(r.image_id for r in records) if not (images / name).is_file()]
-    check_photos(missing, len(names), images, str(annotations))
-    log_left_out(annotations, counts)
-    if not records:
-        raise ValueError(f"{annotations} has no {skeleton.name} with labelled keypoints")
-    return records
+    check_file(annotations, "annotations")
+    file = parse(read_json(annotations), annotations, category, named=True)
+    people = _near_their_pictures(of_split(file, split), images).people
+    if sides:
+        from hourglass.data.sides import with_sides
+
+        people = with_sides(people, sides)
+    if crop:
+        from hourglass.data.limbs import with_crop
+
+        people = with_crop(people, crop)
+    return records(people, images)
 
 
-def _read_json(file: Path) -> dict[str, list[Any]]:
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no annotation file {file}")
-    try:
-        content = json.loads(file.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{file} is not a whole JSON file ({error})") from error
+def of_split(file: CocoFile, split: str) -> CocoFile:
+    """The people of a split, by their own words; everybody where nobody says any, or none is asked for.
+
+    Raises ValueError, with the splits that there are, when it has nobody.
+    """
+    told = sorted(set(file.people.splits) - {""})
+    if not split or not told:
+        return file
+    rows = np.array([word == split for word in file.people.splits], bool)
+    if not rows.any():
+        raise ValueError(f"{file.people.file} has nobody of the split {split!r}; it has {listed(told)}")
+    return file.take(rows)
+
+
+def parse(content: Any, file: Path, category: str | None = None, named: bool = False) -> CocoFile:
+    """As `read_file`, of content that is read already.
+
+    Args:
+        file: for messages.
+        named: refuse pictures without a file name.
+    """
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds a JSON {type(content).__name__}, not an object as COCO's files do")
-    for field in ("images", "annotations", "categories"):
-        entries = content.get(field)
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise ValueError(f"{file} lacks the list of objects '{field}' that a COCO keypoints file has")
-    return content
-
-
-def _category(categories: list[Entry], file: Path, wanted: str | None) -> tuple[int, Skeleton]:
-    """Id and skeleton of the category to read."""
-    found = {str(c.get("name")): c for c in categories if c.get("keypoints")}
-    known = ", ".join(found)
-    if not found:
-        raise ValueError(f"{file}: no entry of 'categories' lists 'keypoints'")
-    if wanted is None and len(found) > 1:
-        raise ValueError(f"{file} has several categories with keypoints; choose one of {known}")
-    if wanted is not None and wanted not in found:
-        raise ValueError(f"{file} has no category {wanted!r} with keypoints; it has {known}")
-    name = next(iter(found)) if wanted is None else wanted
-    category_id = _field(found[name], "id", int, f"{file}: category {name!r}")
-    try:
-        return category_id, Skeleton.from_coco_category(found[name])
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file}: category {name!r}: {error}") from error
-
-
-def _by_id(images: list[Entry], file: Path) -> dict[Any, Entry]:
-    found = {}
-    for position, entry in enumerate(images):
-        where = f"{file}: entry {position} of 'images'"
-        identifier = _field(entry, "id", (int, str), where)
-        if not _field(entry, "file_name", str, where):
-            raise ValueError(f"{where}: 'file_name' is empty")
-        if identifier in found:
-            raise ValueError(f"{where}: the id {identifier!r} occurs twice")
-        found[identifier] = entry
-    return found
-
-
-def _field(entry: Entry, field: str, kind: type | tuple[type, ...], where: str) -> Any:
-    if field not in entry:
-        raise ValueError(f"{where} has no '{field}'")
-    value = entry[field]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{where}: '{field}' is {value!r}, of the wrong type")
-    return value
-
-
-def _where(entry: Entry, position: int, file: Path, seen: set[int]) -> str:
-    """What to call an annotation in messages; checks its id."""
-    identifier = _field(entry, "id", int, f"{file}: entry {position} of 'annotations'")
-    where = f"{file}: annotation {identifier}"
-    if identifier in seen:
-        raise ValueError(f"{where}: the 'id' occurs twice")
-    seen.add(identifier)
-    return where
-
-
-def _person(
-    entry: Entry, photo: Entry, images: Path, skeleton: Skeleton, where: str, counts: dict[str, int]
-) -> PersonRecord | None:
-    if "keypoints" not in entry and entry.get("num_keypoints", 0) == 0:
-        # Files that mix boxes and poses leave the field away.
-        counts[_BARE] += 1
-        return None
-    keypoints, visibility = _keypoints(entry, skeleton, where)
-    before = int((visibility > NOT_LABELLED).sum())
-    size = _picture_size(photo, images)
-    if size is not None:
-        visibility = without_far_outside(keypoints, visibility, *size)
-    labelled = visibility > NOT_LABELLED
-    counts[_FAR] += before - int(labelled.sum())
-    if not labelled.any():
-        counts[_BARE] += 1
-        return None
-    box = _box(entry, where)
-    if box is None and labelled.sum() < 2:
-        counts[_POINT] += 1
-        return None
-    center, side_px = crop_of_joints(keypoints[labelled]) if box is None else crop_of_box(*box)
-    return PersonRecord(
-        image=images / photo["file_name"],
-        image_id=photo["file_name"],
-        person_id=entry["id"],
+    images, annotations, categories = (
+        fields.objects(content, name, file) for name in ("images", "annotations", "categories")
+    )
+    category_id, skeleton = fields.choose_category(categories, file, category)
+    ids, names, sizes = fields.pictures(images, file, named)
+    keys: dict[Key, int] = {name: number for number, name in enumerate(names)}
+    keys |= {key: number for number, key in enumerate(ids)}
+    entries, people_ids = fields.of_category(annotations, category_id, file)
+    labels = [f"{file}: annotation {number}" for number in people_ids]
+    where: Where = labels.__getitem__
+    image = [fields.picture_number(entry, keys, where, row) for row, entry in enumerate(entries)]
+    keypoints, visibility = fields.joints(entries, skeleton, where)
+    box, has_box = fields.optional(entries, "bbox", (4,), where)
+    check_finite(box[:, None], has_box[:, None], ["'bbox'"], where)
+    area, has_area = fields.optional(entries, "area", (), where)
+    center, side_px, own_crop = fields.own_crops(entries, where)
+    made_center, made_side_px = made_crops(keypoints, visibility > NOT_LABELLED, box)
+    ours = content.get("hourglass")
+    ours = ours if isinstance(ours, dict) else {}
+    people = Annotations(
+        file=file,
+        form="coco",
+        what=f"the category {skeleton.name!r}",
         skeleton=skeleton,
+        where=labels,
+        names=[names[number] for number in image],
+        ids=np.array(people_ids, np.int64),
+        splits=fields.splits(entries, where),
         keypoints=keypoints,
         visibility=visibility,
-        center=center,
-        side_px=side_px,
+        tells_hidden=ours.get("tells_hidden") is not False,
+        origin=0,
+        center=np.where(own_crop[:, None], center, made_center),
+        side_px=np.where(own_crop, side_px, made_side_px),
+        lengths=fields.lengths(entries, where),
+        box=box if has_box.any() else None,
+        area=area if has_area.any() else None,
+        crowd=fields.crowds(entries, where),
     )
+    return CocoFile(people, np.array(image, np.int64), own_crop, names, ids, sizes, keys, category_id, ours)
 
 
-def _numbers(entry: Entry, field: str, count: int, where: str) -> npt.NDArray[np.float64]:
-    values = entry.get(field)
-    found = len(values) if isinstance(values, list) else repr(values)
-    if found != count:
-        raise ValueError(f"{where}: '{field}' must list {count} numbers, not {found}")
+def made_crops(keypoints: _Float, labelled: npt.NDArray[np.bool_], box: _Float) -> tuple[_Float, _Float]:
+    """Centres (N, 2) and sides (N,) of square crops; NaN for who has neither a box nor two labelled joints.
+
+    Args:
+        keypoints: (N, J, 2), which count where `labelled` (N, J) and `box` is empty or NaN.
+        box: (N, 4) x, y, width, height.
+    """
+    center, side_px = np.full((len(box), 2), np.nan), np.full(len(box), np.nan)
+    boxed = (box[:, 2:] > 0).all(axis=1)
+    center[boxed], longer = box[boxed, :2] + (box[boxed, 2:] - 1) / 2, box[boxed, 2:].max(axis=1)
+    side_px[boxed] = np.maximum(longer * BOX_MARGIN, MIN_SIDE_PX)
+    rows = ~boxed & (labelled.sum(axis=1) >= 2)
+    seen, points = labelled[rows][..., None], keypoints[rows].astype(np.float32)
+    low = np.where(seen, points, np.float32(np.inf)).min(axis=1)
+    high = np.where(seen, points, np.float32(-np.inf)).max(axis=1)
+    center[rows] = (low + high) / 2
+    side_px[rows] = np.maximum((high - low).max(axis=1).astype(np.float64) * BOX_MARGIN, MIN_SIDE_PX)
+    return center, side_px
+
+
+def _near_their_pictures(file: CocoFile, images: Path) -> CocoFile:
+    """Joints far outside their picture unlabelled, and crops without them."""
+    people, sizes = file.people, dict(enumerate(file.sizes))
+    crowd = np.zeros(len(people), bool) if people.crowd is None else people.crowd
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row in np.flatnonzero(people.labelled.any(axis=1) & ~crowd).tolist():
+        number = int(file.image[row])
+        size = sizes[number] or _size_of(images / file.names[number])
+        sizes[number] = size
+        if size is not None:
+            groups.setdefault(size, []).append(row)
+    visibility = people.visibility.copy()
+    for (width, height), rows in groups.items():
+        points = people.keypoints[rows].astype(np.float32).reshape(-1, 2)
+        near = without_far_outside(points, visibility[rows].ravel(), width, height)
+        visibility[rows] = near.reshape(len(rows), -1)
+    far = (visibility != people.visibility).sum()
+    log_left_out(people.file, {"joints far outside their picture": int(far)})
+    box = np.full((len(people), 4), np.nan) if people.box is None else people.box
+    center, side_px = made_crops(people.keypoints, visibility > NOT_LABELLED, box)
+    own = file.own_crop
+    people = replace(
+        people,
+        visibility=visibility,
+        center=np.where(own[:, None], people.center, center),
+        side_px=np.where(own, people.side_px, side_px),
+    )
+    return replace(file, people=people)
+
+
+def _size_of(picture: Path) -> tuple[int, int] | None:
     try:
-        array = np.array(values)
-    except ValueError:  # lists of unequal length inside
-        array = np.empty((0, 0))
-    if array.ndim != 1 or array.dtype.kind not in "iuf":
-        raise ValueError(f"{where}: '{field}' holds something that is no number")
-    return array.astype(np.float64)
-
-
-def _keypoints(
-    entry: Entry, skeleton: Skeleton, where: str
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    triples = _numbers(entry, "keypoints", 3 * len(skeleton), where).reshape(-1, 3)
-    flags = triples[:, 2]
-    for j in np.flatnonzero((flags != 0) & (flags != 1) & (flags != 2))[:1]:
-        joint = skeleton.joints[j]
-        raise ValueError(
-            f"{where}: 'keypoints' gives {joint} the visibility {flags[j]:g}; expected 0, 1 or 2"
-        )
-    for j in np.flatnonzero((flags > 0) & ~np.isfinite(triples).all(axis=1))[:1]:
-        raise ValueError(f"{where}: 'keypoints' labels {skeleton.joints[j]}, but not with finite numbers")
-    return triples[:, :2].astype(np.float32), flags.astype(np.uint8)
-
-
-def _box(entry: Entry, where: str) -> tuple[npt.NDArray[np.float64], float] | None:
-    """Centre and longer side of `bbox`, or None where there is none or it is empty."""
-    if not entry.get("bbox"):
-        return None
-    box = _numbers(entry, "bbox", 4, where)
-    if not np.isfinite(box).all():
-        raise ValueError(f"{where}: 'bbox' holds a number that is not finite")
-    if (box[2:] <= 0).any():
-        return None
-    return box[:2] + (box[2:] - 1) / 2, float(box[2:].max())
-
-
-def _picture_size(photo: Entry, images: Path) -> tuple[int, int] | None:
-    width, height = photo.get("width"), photo.get("height")
-    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
-        return width, height
-    try:
-        return image_size(images / photo["file_name"])
+        return image_size(picture)
     except ImageError:
         # A missing photo is reported with all the others, a damaged one by whoever reads it.
         return None

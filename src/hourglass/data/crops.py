@@ -28,6 +28,28 @@ def crop_of_joints(keypoints: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.
     return crop_of_box(*box_around(keypoints))
 
 
+def crops_of_joints(
+    keypoints: npt.NDArray[np.floating], labelled: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Centres (N, 2) and sides (N,) of the square crops around N people's labelled joints.
+
+    NaN for who has fewer than two of them: a point tells no size.
+
+    Args:
+        keypoints: (N, J, 2); what is not labelled may be anything.
+        labelled: (N, J).
+    """
+    center, side_px = np.full((len(keypoints), 2), np.nan), np.full(len(keypoints), np.nan)
+    known = labelled.sum(axis=1) > 1
+    points, there = keypoints[known], labelled[known, :, None]
+    low = np.where(there, points, np.inf).min(axis=1)
+    high = np.where(there, points, -np.inf).max(axis=1)
+    center[known] = (low + high) / 2
+    longer_side_px = (high - low).max(axis=1).astype(np.float64)
+    side_px[known] = np.maximum(longer_side_px * BOX_MARGIN, MIN_SIDE_PX)
+    return center, side_px
+
+
 def without_far_outside(
     keypoints: npt.NDArray[np.floating], visibility: npt.NDArray[np.uint8], width: int, height: int
 ) -> npt.NDArray[np.uint8]:

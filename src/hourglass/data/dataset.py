@@ -33,8 +33,13 @@ class Sample:
     occluded: npt.NDArray[np.bool_]
 
 
-def make_sample(image: Image, record: PersonRecord, input_px: int, view: Augmentation = IDENTITY) -> Sample:
-    """Cut one person out of a picture, resampling once, with joints and weights to match."""
+def place(
+    record: PersonRecord, input_px: int, view: Augmentation
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Where a view shows a person: matrix (3, 3) from the picture to the crop; keypoints, weight, occluded.
+
+    The last three are those of `Sample`.
+    """
     center = record.center + np.array(view.shift) * record.side_px
     matrix = geometry.crop_matrix(center, record.side_px / view.scale, input_px, view.rotate_deg, view.flip)
     keypoints = geometry.apply(matrix, record.keypoints)
@@ -44,12 +49,14 @@ def make_sample(image: Image, record: PersonRecord, input_px: int, view: Augment
         keypoints, visibility = keypoints[order], visibility[order]
     slack = _OUTSIDE_SHARE * input_px
     inside = ((keypoints > -slack) & (keypoints < input_px - 1 + slack)).all(-1)
-    return Sample(
-        image=recolour(geometry.warp(image, matrix, input_px), view),
-        keypoints=keypoints.astype(np.float32),
-        weight=((visibility > NOT_LABELLED) & inside).astype(np.float32),
-        occluded=visibility == OCCLUDED,
-    )
+    weight = ((visibility > NOT_LABELLED) & inside).astype(np.float32)
+    return matrix, keypoints.astype(np.float32), weight, visibility == OCCLUDED
+
+
+def make_sample(image: Image, record: PersonRecord, input_px: int, view: Augmentation = IDENTITY) -> Sample:
+    """Cut one person out of a picture, resampling once, with joints and weights to match."""
+    matrix, *truth = place(record, input_px, view)
+    return Sample(recolour(geometry.warp(image, matrix, input_px), view), *truth)
 
 
 class TrainingCrops:
@@ -72,11 +79,18 @@ class TrainingCrops:
     def __len__(self) -> int:
         return len(self.records)
 
-    def get(self, epoch: int, index: int) -> Sample:
+    def picture(self, index: int) -> tuple[Image, PersonRecord]:
+        """One person, and the decoded picture. Raises ImageError where it can't be read."""
         record = self.records[index]
         image = read_image(record.image, record.image_id) if self.images is None else self.images[index]
-        view = sample(generator(self.seed, epoch, index), self.augment)
-        return make_sample(image, record, self.input_px, view)
+        return image, record
+
+    def view(self, epoch: int, index: int) -> Augmentation:
+        """How this person is seen in this epoch."""
+        return sample(generator(self.seed, epoch, index), self.augment)
+
+    def get(self, epoch: int, index: int) -> Sample:
+        return make_sample(*self.picture(index), self.input_px, self.view(epoch, index))
 
 
 def decode_all(records: Sequence[PersonRecord], limit_gb: float, workers: int) -> list[Image] | None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from hourglass.data.dataset import Sample, TrainingCrops
+from hourglass.data.device_augment import Windows, collate_windows, window
 from hourglass.structs import Batch
 
 Key = TypeVar("Key")
@@ -52,13 +53,23 @@ def epoch_order(seed: int, epoch: int, count: int) -> "np.ndarray[tuple[int], np
 
 
 def training_keys(
-    seed: int, count: int, batch_size: int, start_step: int, rank: int = 0, ranks: int = 1
+    seed: int,
+    count: int,
+    batch_size: int,
+    start_step: int,
+    rank: int = 0,
+    ranks: int = 1,
+    accumulate: int = 1,
 ) -> Iterator[list[tuple[int, int]]]:
     """Endless batches of (epoch, index) from `start_step` on: this rank's share of each global batch.
 
-    An epoch is `count // batch_size` steps; the people left over change from epoch to epoch.
+    An epoch is `count // batch_size` steps; the people left over change from epoch to epoch. With
+    `accumulate` a step's share comes as so many micro-batches, one after the other. Micro-batch m of rank r
+    is part `m * ranks + r` of the global batch, which has `parts = ranks * accumulate` of them: its rows
+    `part::parts`. The union over ranks and micro-batches is therefore the same however a batch is shared.
     """
     per_epoch = count // batch_size
+    parts = ranks * accumulate
     step = start_step
     epoch, order = -1, epoch_order(seed, 0, count)
     while True:
@@ -66,8 +77,9 @@ def training_keys(
             epoch = step // per_epoch
             order = epoch_order(seed, epoch, count)
         begin = (step % per_epoch) * batch_size
-        share = order[begin : begin + batch_size][rank::ranks]
-        yield [(epoch, int(index)) for index in share]
+        batch = order[begin : begin + batch_size]
+        for part in range(rank, parts, ranks):
+            yield [(epoch, int(index)) for index in batch[part::parts]]
         step += 1
 
 
@@ -79,14 +91,33 @@ def training_batches(
     rank: int = 0,
     ranks: int = 1,
     pin: bool = False,
+    accumulate: int = 1,
 ) -> Iterator[Batch]:
-    """Endless training batches from `start_step` on, for one rank."""
+    """Endless training batches (with `accumulate`, micro-batches) from `start_step` on, for one rank."""
 
     def make(keys: list[tuple[int, int]]) -> Batch:
         batch = collate([crops.get(epoch, index) for epoch, index in keys])
-        if pin:
-            batch = batch.pin()
-        return batch
+        return batch.pin() if pin else batch
 
-    keys = training_keys(crops.seed, len(crops), batch_size, start_step, rank, ranks)
+    keys = training_keys(crops.seed, len(crops), batch_size, start_step, rank, ranks, accumulate)
+    return ahead(make, keys, workers)
+
+
+def training_windows(
+    crops: TrainingCrops,
+    batch_size: int,
+    start_step: int,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
+    pin: bool = False,
+    accumulate: int = 1,
+) -> Iterator[Windows]:
+    """As `training_batches`, of crops that are made on the device."""
+
+    def make(keys: list[tuple[int, int]]) -> Windows:
+        windows = collate_windows([window(crops, epoch, index) for epoch, index in keys], crops.input_px)
+        return windows.pin() if pin else windows
+
+    keys = training_keys(crops.seed, len(crops), batch_size, start_step, rank, ranks, accumulate)
     return ahead(make, keys, workers)

@@ -8,138 +8,77 @@ the coordinates mean nothing.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import check_photos, log_left_out
-from hourglass.data.crops import BOX_MARGIN as BOX_MARGIN
-from hourglass.data.crops import crop_of_joints, without_far_outside
+from hourglass.data import leeds
+from hourglass.data.annotations import Annotations, log_left_out
+from hourglass.data.crops import without_far_outside
 from hourglass.data.images import ImageError, image_size
-from hourglass.skeleton import LSP14
-from hourglass.structs import NOT_LABELLED, VISIBLE, PersonRecord
+from hourglass.structs import PersonRecord
 
 SPLITS = {"train": (1, 8000), "val": (8001, 9000), "test": (9001, 10000), "all": (1, 10000)}
 """First and last image number of each split."""
 
+ARCHIVE = leeds.Archive(
+    name="LSPET",
+    other="LSP",
+    form="lspet",
+    splits=SPLITS,
+    known=", ".join(SPLITS),
+    joints_first=True,
+    digits=5,
+    flag_hides=False,
+    not_finite="is labelled but not a finite number; mend it or set its flag to 0",
+)
 
-def load_records(root: Path, split: str = "train") -> list[PersonRecord]:
+photo_name = ARCHIVE.photo_name
+
+
+def read_joints(file: Path, split: str = "") -> Annotations:
+    """The people of `joints.mat`, all or one split's; see `leeds.read_joints`.
+
+    Without the pictures nobody can tell which joints lie outside: only `load_records` leaves those out.
+    """
+    return leeds.read_joints(ARCHIVE, file, split)
+
+
+def load_records(root: Path, split: str = "train", crop: str = "box", sides: str = "") -> list[PersonRecord]:
     """The people of one split, in the order of their photos; visibility is 2 or 0, LSPET knows no more.
+
+    Args:
+        crop: `box`, or `limbs` for a side after `limbs.limb_side_px`.
+        sides: "" as the file has them, or `observer` (see `sides.observer_centric`).
 
     Raises ValueError or FileNotFoundError, naming the file and what to do, when the folder is not LSPET,
     `joints.mat` can't be used, or photos of this split are missing.
     """
-    if split not in SPLITS:
-        raise ValueError(f"LSPET has no split {split!r}; it has {', '.join(SPLITS)}")
-    file, folder = root / "joints.mat", root / "images"
-    _check_folder(root, file, folder)
-    joints = _read_joints(file)
-    first, last = SPLITS[split]
-    numbers = range(first, min(last, len(joints)) + 1)
-    if not numbers:
-        raise ValueError(
-            f"{file} holds people 1 to {len(joints)}, none of the {split} split ({first} to {last}); "
-            "get the full file or take another split"
-        )
-    present = {path.name for path in folder.iterdir()}
-    missing = [name for name in map(photo_name, numbers) if name not in present]
-    check_photos(missing, len(numbers), folder, f"LSPET's {split} split")
-    records = []
-    dropped = skipped = 0
-    _check_people(joints, numbers, file)
-    for number in numbers:
-        name = photo_name(number)
-        # MATLAB counts pixels from 1.
-        keypoints = (joints[number - 1, :, :2] - 1).astype(np.float32)
-        labelled = joints[number - 1, :, 2] == 1
-        visibility = _inside(keypoints, labelled, folder / name)
-        dropped += int(labelled.sum() - (visibility > NOT_LABELLED).sum())
-        if (visibility > NOT_LABELLED).sum() < 2:
-            skipped += 1
-            continue
-        center, side_px = crop_of_joints(keypoints[visibility > NOT_LABELLED])
-        records.append(
-            PersonRecord(
-                image=folder / name,
-                image_id=name,
-                person_id=number,
-                skeleton=LSP14,
-                keypoints=keypoints,
-                visibility=visibility,
-                center=center,
-                side_px=side_px,
-            )
-        )
+    people, images = leeds.people_of_folder(ARCHIVE, root, split)
+    before = int(people.labelled.sum())
+    people = leeds.with_visibility(people, _inside(people, images))
+    few = people.labelled.sum(axis=1) < 2
     log_left_out(
-        file,
-        {"joints far outside their picture": dropped, "people with fewer than 2 labelled joints": skipped},
+        people.file,
+        {
+            "joints far outside their picture": before - int(people.labelled.sum()),
+            "people with fewer than 2 labelled joints": int(few.sum()),
+        },
     )
-    if not records:
-        raise ValueError(f"{file}: nobody in the {split} split has two labelled joints")
-    return records
+    if few.all():
+        raise ValueError(f"{people.file}: nobody in the {split} split has two labelled joints")
+    return leeds.records_of(people.take(~few), images, crop, sides)
 
 
-def photo_name(number: int) -> str:
-    """File name of a photo, whose number counts from 1."""
-    return f"im{number:05d}.jpg"
-
-
-def _check_folder(root: Path, file: Path, folder: Path) -> None:
-    unpack = "give the folder of the unpacked LSPET archive, which holds joints.mat and images/"
-    if not root.is_dir():
-        raise FileNotFoundError(f"there is no folder {root}; {unpack}")
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no file {file}; {unpack}")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}; {unpack}")
-
-
-def _read_joints(file: Path) -> npt.NDArray[np.float64]:
-    """(N, 14, 3): x and y as MATLAB counts them, flag."""
-    import scipy.io
-
-    again = "take joints.mat from the LSPET archive again"
-    try:
-        content: dict[str, Any] = scipy.io.loadmat(file)
-    except Exception as error:  # the parser meets any bytes and raises what it likes
-        raise ValueError(f"{file} is not a MATLAB file that can be read, or is cut off; {again}") from error
-    if "joints" not in content:
-        raise ValueError(f"{file} holds no variable 'joints'; {again}")
-    joints = np.asarray(content["joints"])
-    usable = joints.ndim == 3 and joints.shape[:2] == (14, 3) and joints.size and joints.dtype.kind in "iuf"
-    if not usable:
-        looks = ", which looks like LSP's file, not LSPET's" if joints.shape[:2] == (3, 14) else ""
-        raise ValueError(
-            f"{file}: 'joints' is {joints.dtype} of shape {joints.shape}{looks}; "
-            f"expected numbers of shape (14, 3, N); {again}"
-        )
-    return joints.astype(np.float64).transpose(2, 0, 1)
-
-
-def _check_people(joints: npt.NDArray[np.float64], numbers: range, file: Path) -> None:
-    people = joints[numbers.start - 1 : numbers.stop - 1]
-    flags = people[..., 2]
-    for n, j in np.argwhere((flags != 0) & (flags != 1))[:1]:
-        raise ValueError(
-            f"{file}: the flag of {LSP14.joints[j]} in {photo_name(numbers[n])} is {flags[n, j]:g}; "
-            "expected 0 or 1"
-        )
-    for n, j in np.argwhere((flags == 1) & ~np.isfinite(people[..., :2]).all(-1))[:1]:
-        raise ValueError(
-            f"{file}: {LSP14.joints[j]} in {photo_name(numbers[n])} is labelled but not a finite number; "
-            "mend it or set its flag to 0"
-        )
-
-
-def _inside(
-    keypoints: npt.NDArray[np.float32], labelled: npt.NDArray[np.bool_], photo: Path
-) -> npt.NDArray[np.uint8]:
-    visibility = np.where(labelled, VISIBLE, NOT_LABELLED).astype(np.uint8)
-    try:
-        # The header alone: 9,000 of them take 0.3 s.
-        width, height = image_size(photo)
-    except ImageError:
-        # Whoever reads the photo says so; its annotation is none the worse.
-        return visibility
-    return without_far_outside(keypoints, visibility, width, height)
+def _inside(people: Annotations, images: Path) -> npt.NDArray[np.uint8]:
+    """The visibility (N, 14) without joints far outside their picture."""
+    visibility = people.visibility.copy()
+    for n, name in enumerate(people.names):
+        try:
+            # The header alone: 9,000 of them take 0.3 s.
+            width, height = image_size(images / name)
+        except ImageError:
+            # Whoever reads the photo says so; its annotation is none the worse.
+            continue
+        visibility[n] = without_far_outside(people.keypoints[n] - people.origin, visibility[n], width, height)
+    return visibility

@@ -230,7 +230,7 @@ def _order(path: Path, count: int, ids: npt.NDArray[np.int64] | None, truth: Tru
         needed &= ~truth.people.crowd
     if ids is None or truth.person_id is None:
         if count != len(truth):
-            advice = "; see --split" if truth.kind.startswith(("LSP", "MPII val (.json)")) else ""
+            advice = "; see --split" if truth.split else ""
             raise ValueError(f"{path} is of {count} people, but {truth.path} has {len(truth)}{advice}")
         return np.arange(count)
     rows = {int(person): row for row, person in enumerate(ids)}

@@ -1,0 +1,127 @@
+"""`hourglass data convert`."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hourglass.data.annotations import Annotations
+    from hourglass.data.skeleton_map import SkeletonMap
+    from hourglass.data.writers_files import Losses
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Annotations: .json, .json.gz, .h5 or .mat, told by content.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
+    to: Annotated[
+        str, typer.Option(help="coco, mpii, hrnet, authors, lsp or lspet; else as the name of OUT says.")
+    ] = "",
+    skeleton: Annotated[
+        str, typer.Option(help="Map the joints to mpii16, lsp14, coco17 or flic11; else they stay.")
+    ] = "",
+    split: Annotated[str, typer.Option(help="Only these people, where IN has several splits.")] = "",
+    category: Annotated[str, typer.Option(help="Of a COCO file, where several have keypoints.")] = "",
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures: COCO then tells their widths and heights.")
+    ] = None,
+    lossy: Annotated[
+        bool, typer.Option("--lossy", help="Leave out people and joints that OUT's form can't hold.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over OUT.")] = False,
+    json: Annotated[str, typer.Option(metavar="FILE", help="Write the report as JSON; - prints it.")] = "",
+) -> None:
+    """Convert annotations: any data set's to COCO JSON and back without loss, and between skeletons.
+
+    No pictures are needed. What a form can't hold is told; losing people or joints needs --lossy.
+
+    Example: hourglass data convert lsp/joints.mat people.json
+
+    And back: hourglass data convert people.json joints.mat
+
+    With MPII's 16 joints: hourglass data convert lsp/joints.mat people.json --skeleton mpii16
+    """
+    from hourglass.data.skeleton_map import describe_map, map_skeleton
+    from hourglass.data.writers import TARGETS, picture_sizes, read_source, target_of, write_people
+    from hourglass.data.writers_files import Losses, check_free
+    from hourglass.skeleton import SKELETONS
+
+    if to and to not in TARGETS:
+        raise ValueError(f"--to {to!r} is not one of {', '.join(TARGETS)}")
+    if skeleton and skeleton not in SKELETONS:
+        raise ValueError(f"--skeleton {skeleton!r} is not one of {', '.join(sorted(SKELETONS))}")
+    if json not in ("", "-") and Path(json).is_dir():
+        raise ValueError(f"--json {json} is a folder, not a file")
+    check_free(out, force)
+    found = read_source(source, split, category or None)
+    target = to or target_of(out, found.people)
+    if images is not None and target != "coco":
+        raise ValueError(f"--images tells COCO the sizes of pictures, which the form {target} doesn't hold")
+    people, plan = found.people, None
+    if skeleton:
+        plan = describe_map(people.skeleton, SKELETONS[skeleton])
+        people = map_skeleton(people, SKELETONS[skeleton])
+    sizes = None if images is None else picture_sizes(people, found, images)
+    losses = Losses(lossy)
+    written = write_people(people, out, target, found, losses, force, sizes)
+    report = _report(source, out, target, written, plan, losses)
+    report |= {"from": people.form, "left_out": len(people) - len(written)}
+    _tell(report, plan, json)
+
+
+def _report(
+    source: Path,
+    out: Path,
+    target: str,
+    people: "Annotations",
+    plan: "SkeletonMap | None",
+    losses: "Losses",
+) -> dict[str, Any]:
+    import numpy as np
+
+    from hourglass.structs import OCCLUDED
+
+    report: dict[str, Any] = {
+        "in": str(source),
+        "out": str(out),
+        "to": target,
+        "people": len(people),
+        "pictures": len(set(people.names)),
+        "splits": {name: count for name, count in Counter(people.splits).items() if name},
+        "skeleton": people.skeleton.name,
+        "labelled_joints": int(people.labelled.sum()),
+        "hidden_joints": int(np.sum(people.visibility == OCCLUDED)),
+        "notes": losses.notes,
+    }
+    if plan is not None:
+        derived = {joint: list(sources) for joint, sources in plan.derived.items()}
+        kept, absent, dropped = list(plan.kept), list(plan.absent), list(plan.dropped)
+        report["joints"] = {"kept": kept, "derived": derived, "absent": absent, "dropped": dropped}
+    if losses.rows:
+        report["picture_of_row"] = losses.rows
+    return report
+
+
+def _tell(report: dict[str, Any], plan: "SkeletonMap | None", json: str) -> None:
+    from json import dumps
+
+    splits = ", ".join(f"{count} {name}" for name, count in report["splits"].items())
+    typer.echo(
+        f"{report['out']}: {report['people']} people{f' ({splits})' if splits else ''} in "
+        f"{report['pictures']} pictures, {report['labelled_joints']} joints labelled, "
+        f"{report['hidden_joints']} of them hidden; {report['from']} to {report['to']}",
+        err=True,
+    )
+    if plan is not None:
+        typer.echo(f"to {report['skeleton']}: {plan.sentence()}", err=True)
+    for note in report["notes"]:
+        typer.echo(f"hourglass: {note}", err=True)
+    text = dumps(report, indent=2, allow_nan=False)
+    if json == "-":
+        typer.echo(text)
+    elif json:
+        Path(json).parent.mkdir(parents=True, exist_ok=True)
+        Path(json).write_text(text + "\n", encoding="utf-8")

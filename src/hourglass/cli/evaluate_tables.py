@@ -1,0 +1,77 @@
+"""What `hourglass evaluate` prints."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The tables of PCK and OKS, as far as there are any, and remarks under them, on standard output."""
+    console = Console(highlight=False)
+    if "metrics" in report:
+        _print_pck(report, console)
+    if report.get("oks"):
+        _print_oks(report, console)
+    for line in _remarks(report):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def _title(report: dict[str, Any]) -> str:
+    return f"{report['weights']} on {report['data']} {report['split']}".strip()
+
+
+def _print_pck(report: dict[str, Any], console: Console) -> None:
+    metrics = report["metrics"]
+    table = Table("joint", title=_title(report))
+    table.add_column("counted", justify="right")
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+
+    def row(label: str, key: str, counted: int, style: str = "") -> None:
+        cells = (_cell(metrics[metric][key]) for metric in metrics)
+        table.add_row(label.replace("_", " "), str(counted), *cells, style=style)
+
+    for joint, counted in report["joints"].items():
+        row(joint, joint, counted)
+    table.add_section()
+    total = sum(report["joints"].values())
+    row("mean of joints", "mean", total, "bold")
+    row("all joints pooled", "pooled", total)
+    console.print(table)
+
+
+def _print_oks(report: dict[str, Any], console: Console) -> None:
+    scores = report["oks"]["scores"]
+    table = Table(title=f"OKS, {'detected' if report['boxes'] else 'annotated'} boxes: {_title(report)}")
+    for name in scores:
+        table.add_column(name, justify="right", no_wrap=True, style="bold" if name == "AP" else "")
+    table.add_row(*(_cell(value) for value in scores.values()))
+    console.print(table)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _remarks(report: dict[str, Any]) -> Iterator[str]:
+    """What stands under the tables."""
+    if "metrics" in report:
+        without = report["people"] - report["people_counted"]
+        yield f"{report['people']} people" + (
+            f", {without} not counted for want of a {report['reference']}" if without else ""
+        )
+    if oks := report.get("oks"):
+        yield f"OKS: {oks['detections']} answers for {oks['people']} people in {oks['pictures']} pictures"
+    elif report.get("oks_left_out"):
+        yield f"no OKS: {report['oks_left_out']}"
+    if "device" in report:
+        yield (
+            f"flip test {'on' if report['flip_test'] else 'off'}, input {report['input_px']} px, "
+            f"{report['precision']} on {report['device']}: {report['people_per_s']:.1f} people/s, "
+            f"{report['seconds']:.1f} s in all"
+        )
+    for what in ("predictions", "results", "extremes"):
+        if report.get(what):
+            yield f"{what}: {report[what]}"

@@ -1,0 +1,104 @@
+"""How long people's limbs are, and what they should be: a person's size that one bad joint doesn't move.
+
+A limb is foreshortened more often than not, so a person's size is told by the longer limbs: the 75 % quantile
+of length over usual length. That is how the LSP converter of bearpaw/pytorch-pose takes a scale from limbs
+(gen_lsp.m); here usual lengths are the data set's own medians.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hourglass.doctor.people import Bool, Float, People
+
+LONG_SHARE = 0.75
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """Limbs of N people.
+
+    Args:
+        limbs: (L,) pairs of joint numbers.
+        length_px: (N, L), NaN where an end is not labelled.
+        usual: (L,) median of length over body, NaN of a limb that nobody has.
+        body_px: (N,) size of each person, about the longer side of an upright one; NaN without a limb.
+    """
+
+    limbs: tuple[tuple[int, int], ...]
+    length_px: Float
+    usual: Float
+    body_px: Float
+
+
+def measure(people: People) -> Body:
+    """The limbs of everybody; without limbs the box around the joints tells the size."""
+    points, limbs = people.keypoints, people.skeleton.limb_indices
+    body_px = box_side_px(people)
+    if not limbs:
+        return Body((), np.zeros((len(points), 0)), np.zeros(0), body_px)
+    ends = np.array(limbs)
+    gap = points[:, ends[:, 0]] - points[:, ends[:, 1]]
+    length_px = np.hypot(gap[..., 0], gap[..., 1])
+    usual = _usual(length_px, body_px)
+    for _ in range(_ROUNDS):
+        body_px = _positive(quantile(length_px / _positive(usual), LONG_SHARE))
+        usual = _usual(length_px, body_px)
+    return Body(limbs, length_px, usual, body_px)
+
+
+def relative(body: Body) -> Float:
+    """(N, L) how many times longer a limb is than the person's other limbs let expect; NaN where unknown."""
+    ratio = body.length_px / _positive(body.usual)
+    out = np.full(ratio.shape, np.nan)
+    for limb in range(ratio.shape[1]):
+        others = np.delete(ratio, limb, axis=1)
+        out[:, limb] = ratio[:, limb] / _positive(quantile(others, LONG_SHARE))
+        out[np.isfinite(others).sum(axis=1) < 2, limb] = np.nan
+    return out
+
+
+def box_side_px(people: People) -> Float:
+    """(N,) longer side of the box around the labelled joints; NaN for fewer than two, or all in one place."""
+    known = people.labelled[..., None]
+    low = np.where(known, people.keypoints, np.inf).min(axis=1)
+    high = np.where(known, people.keypoints, -np.inf).max(axis=1)
+    two = people.labelled.sum(axis=1) >= 2
+    side = np.full(len(people), np.nan)
+    side[two] = (high - low)[two].max(axis=1)
+    return _positive(side)
+
+
+def quantile(values: Float, share: float) -> Float:
+    """(N,) quantile of each row of (N, K), NaN left aside; NaN for rows of nothing else."""
+    if not values.shape[1]:
+        return np.full(len(values), np.nan)
+    count = np.isfinite(values).sum(axis=1)
+    ordered = np.sort(values, axis=1)  # NaN goes last
+    place = np.maximum(count - 1, 0) * share
+    below = np.floor(place).astype(np.int64)
+    above = np.minimum(below + 1, np.maximum(count - 1, 0))
+    rows, rest = np.arange(len(values)), place - below
+    found: Float = ordered[rows, below] * (1 - rest) + ordered[rows, above] * rest
+    return found
+
+
+def robust_z(values: Float, known: Bool, least_spread: float) -> Float:
+    """(N,) distances from the median in standard deviations, told by the median deviation; NaN if unknown."""
+    sample = np.where(known & np.isfinite(values), values, np.nan)
+    middle = quantile(sample[None], 0.5)[0]
+    spread = 1.4826 * quantile(np.abs(sample - middle)[None], 0.5)[0]
+    z: Float = (sample - middle) / max(float(np.nan_to_num(spread)), least_spread)
+    return z
+
+
+def _usual(length_px: Float, body_px: Float) -> Float:
+    return quantile((length_px / body_px[:, None]).T, 0.5)
+
+
+def _positive(values: npt.NDArray[np.float64]) -> Float:
+    """NaN instead of 0, so that nothing is divided by it."""
+    return np.where(values > 0, values, np.nan)

@@ -1,0 +1,225 @@
+"""Everybody of a data set in one table, whatever files they came from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hourglass.data.annotations import Annotations
+from hourglass.skeleton import Skeleton
+from hourglass.structs import OCCLUDED, PersonRecord
+
+Float = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The people of one file, and where their pictures are.
+
+    Args:
+        people: as the file has them.
+        split: what their file is a split of, where the file itself doesn't say; else "".
+        folder: the pictures' folder; None when there is none.
+        pictures: encoded pictures by name, for people who bring their own.
+        names: all pictures that the file lists, also those without people.
+        sizes: width and height that the file states, by picture's name.
+        cut_from: what picture each of `pictures` was cut out of.
+    """
+
+    people: Annotations
+    split: str = ""
+    folder: Path | None = None
+    pictures: Mapping[str, bytes] | None = None
+    names: Sequence[str] = ()
+    sizes: Mapping[str, Size] | None = None
+    cut_from: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One picture.
+
+    Args:
+        name: as its file of annotations calls it.
+        split: of whoever named it first.
+        source: its file, its bytes, or neither.
+        stated: width and height by the annotations.
+        original: the picture it was cut out of, or itself.
+    """
+
+    name: str
+    split: str
+    source: Path | bytes | None
+    stated: Size | None
+    original: str
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """N annotated people in P pictures. Crowds are left out: nobody trains on them.
+
+    Args:
+        skeleton: names the J joints.
+        files: where they were read.
+        forms: (F,) form of each file, one of `annotations.FORMS` or `records`.
+        origin: (F,) what each file calls its first pixel.
+        file: (N,) number of each person's file.
+        where: (N,) what to call each person in messages.
+        ids: (N,) int64, distinct within a file.
+        splits: (N,) words, "" where nobody tells.
+        keypoints: (N, J, 2) 0-based pixels; NaN where not labelled.
+        hidden: (N, J) True where a labelled joint is hidden.
+        tells_hidden: whether all files tell hidden joints from visible ones.
+        center: (N, 2) of the crops, 0-based; side_px: (N,). NaN for who has no crop.
+        photo: (N,) number of each person's picture.
+        photos: P of them.
+        sizes: (P, 2) width and height, NaN where unknown.
+    """
+
+    skeleton: Skeleton
+    files: tuple[Path, ...]
+    forms: tuple[str, ...]
+    origin: tuple[int, ...]
+    file: npt.NDArray[np.int64]
+    where: tuple[str, ...]
+    ids: npt.NDArray[np.int64]
+    splits: tuple[str, ...]
+    keypoints: Float
+    hidden: Bool
+    tells_hidden: bool
+    center: Float
+    side_px: Float
+    photo: npt.NDArray[np.int64]
+    photos: tuple[Photo, ...]
+    sizes: Float
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def labelled(self) -> Bool:
+        """(N, J) True where the joint has coordinates."""
+        return np.isfinite(self.keypoints[..., 0])
+
+    def column(self, joint: str) -> Float:
+        """(N, 2) one joint of everybody; NaN where it is not labelled, or the skeleton has none such."""
+        if joint not in self.skeleton.joints:
+            return np.full((len(self), 2), np.nan)
+        return self.keypoints[:, self.skeleton.index(joint)]
+
+    def rows_of(self, split: str) -> Bool:
+        """(N,) True for the people of a split."""
+        return np.array([word == split for word in self.splits], bool)
+
+    def picture_size(self) -> Float:
+        """(N, 2) width and height of each person's picture, NaN where unknown."""
+        return self.sizes[self.photo]
+
+    def with_sizes(self, sizes: Float) -> "People":
+        """The same people with the sizes (P, 2) that the pictures have been found to have."""
+        return replace(self, sizes=sizes)
+
+
+def gather(parts: Sequence[Part], split: str = "") -> People:
+    """All parts in one table. A picture is one and the same where folder and name are.
+
+    Args:
+        split: keep only its people and pictures.
+
+    Raises ValueError when parts have different joints or the split holds nobody.
+    """
+    if not parts:
+        raise ValueError("there are no annotations to look at")
+    skeleton = parts[0].people.skeleton
+    for part in parts:
+        if part.people.skeleton.joints != skeleton.joints:
+            raise ValueError(
+                f"{part.people.file} has the joints of {part.people.skeleton.name!r}, "
+                f"{parts[0].people.file} those of {skeleton.name!r}; look at them one by one"
+            )
+    photos: dict[tuple[Path | None, str], Photo] = {}
+    number: dict[tuple[Path | None, str], int] = {}
+
+    def enter(part: Part, name: str, word: str) -> int:
+        key = (part.folder, name)
+        if key not in photos:
+            source = part.folder / name if part.folder else (part.pictures or {}).get(name)
+            whole = (part.cut_from or {}).get(name, str(part.folder / name if part.folder else name))
+            photos[key] = Photo(name, word, source, (part.sizes or {}).get(name), whole)
+            number[key] = len(number)
+        return number[key]
+
+    tables: list[tuple[Annotations, Bool, int, list[str], list[int]]] = []
+    for f, part in enumerate(parts):
+        people = part.people
+        words = [word or part.split for word in people.splits]
+        kept = np.ones(len(people), bool) if people.crowd is None else ~people.crowd
+        if split:
+            kept &= np.array([word == split for word in words], bool)
+        rows = np.flatnonzero(kept).tolist()
+        photo = [enter(part, people.names[n], words[n]) for n in rows]
+        if not split or part.split == split:
+            for name in part.names:
+                enter(part, name, part.split)
+        tables.append((people, kept, f, [words[n] for n in rows], photo))
+    if not sum(int(kept.sum()) for _, kept, *_ in tables):
+        which = f" of the split {split!r}" if split else ""
+        raise ValueError(f"{', '.join(str(p.people.file) for p in parts)}: there is nobody{which}")
+    known = np.full((len(photos), 2), np.nan)
+    for n, found in enumerate(photos.values()):
+        if found.stated is not None:
+            known[n] = found.stated
+    return People(
+        skeleton=skeleton,
+        files=tuple(p.people.file for p in parts),
+        forms=tuple(p.people.form for p in parts),
+        origin=tuple(p.people.origin for p in parts),
+        file=np.concatenate([np.full(int(kept.sum()), f) for _, kept, f, *_ in tables]),
+        where=tuple(a.where[n] for a, kept, *_ in tables for n in np.flatnonzero(kept).tolist()),
+        ids=np.concatenate([a.ids[kept] for a, kept, *_ in tables]),
+        splits=tuple(word for *_, words, _ in tables for word in words),
+        keypoints=np.concatenate([_joints(a)[kept] for a, kept, *_ in tables]),
+        hidden=np.concatenate([(a.visibility == OCCLUDED)[kept] for a, kept, *_ in tables]),
+        tells_hidden=all(p.people.tells_hidden for p in parts),
+        center=np.concatenate([a.center[kept] - a.origin for a, kept, *_ in tables]),
+        side_px=np.concatenate([a.side_px[kept] for a, kept, *_ in tables]),
+        photo=np.array([n for *_, photo in tables for n in photo], np.int64),
+        photos=tuple(photos.values()),
+        sizes=known,
+    )
+
+
+def part_of_records(records: Sequence[PersonRecord], file: Path, split: str) -> Part:
+    """People who bring their pictures with them, as those of a pack or rendered ones.
+
+    Each is in a picture of their own, named after the picture they were cut from and themselves.
+    """
+    names = [f"{record.image_id}#{record.person_id}" for record in records]
+    people = Annotations(
+        file=file,
+        form="records",
+        what=f"the {split} split of {file}",
+        skeleton=records[0].skeleton,
+        where=[f"{file}: person {record.person_id}" for record in records],
+        names=names,
+        ids=np.array([record.person_id for record in records], np.int64),
+        splits=[split] * len(records),
+        keypoints=np.stack([record.keypoints for record in records]).astype(np.float64),
+        visibility=np.stack([record.visibility for record in records]),
+        tells_hidden=True,
+        origin=0,
+        center=np.stack([record.center for record in records]).astype(np.float64),
+        side_px=np.array([record.side_px for record in records], np.float64),
+    )
+    pictures = {n: r.image for n, r in zip(names, records, strict=True) if isinstance(r.image, bytes)}
+    cut_from = {name: record.image_id for name, record in zip(names, records, strict=True)}
+    return Part(people, split, pictures=pictures, cut_from=cut_from)
+
+
+def _joints(people: Annotations) -> Float:
+    points = people.keypoints.astype(np.float64) - people.origin
+    return np.where(people.labelled[..., None], points, np.nan)
