@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from damaged import check_whole, or_refusal, refusals
 from hourglass.data.authors_hdf5 import check_scale, checked_length, read_authors_file
-from hourglass.data.files import MOST_NUMBERS, rows_of
+from hourglass.data.files import MOST_BYTES, rows_of
 from hourglass.skeleton import FLIC11, LSP14, MPII16
 from mpii_forms import hdf5, person, write
 
@@ -104,7 +104,7 @@ def test_more_people_than_memory_has_room_for(tmp_path: Path) -> None:
     with h5py.File(h5(tmp_path, mpii()), "a") as out:
         del out["normalize"]
         # A claim costs nothing: not one chunk of it is in the file.
-        out.create_dataset("normalize", (MOST_NUMBERS + 1,), "f8", chunks=(1000,))
+        out.create_dataset("normalize", (MOST_BYTES // 8 + 1,), "f8", chunks=(1000,))
     assert (tmp_path / "valid.h5").stat().st_size < 100_000
     with pytest.raises(ValueError, match=r"valid\.h5 is not an HDF5 file that can be read"):
         read_authors_file(tmp_path / "valid.h5")

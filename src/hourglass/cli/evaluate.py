@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hourglass.evaluate import Predictions, Progress
     from hourglass.structs import PersonRecord
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def evaluate(
@@ -47,7 +47,20 @@ def evaluate(
     flip_test: Annotated[bool, typer.Option(help="Average with the mirrored crop.")] = True,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops in one pass.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of the network: fp32 or bf16.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="Of the network: fp32, bf16, or int8 (openvino, with --calibration).")
+    ] = "fp32",
+    backend: Annotated[
+        str, typer.Option(help="What runs the network: torch, onnxruntime or openvino; auto is torch.")
+    ] = "auto",
+    stacks: Annotated[str, typer.Option(help="Use the first so many stacks only.")] = "all",
+    calibration: Annotated[
+        str, typer.Option(metavar="PATH", help="int8: photos (folder, glob) or a pack to measure ranges on.")
+    ] = "",
+    crop: Annotated[str, typer.Option(help="People's size from their box or their limbs.")] = "box",
+    sides: Annotated[
+        str, typer.Option(help="observer: left and right as seen in the picture; flic: or person.")
+    ] = "",
     predictions: Annotated[
         Path | None, typer.Option(help="Score this file of predictions again, without a network.")
     ] = None,
@@ -74,7 +87,8 @@ def evaluate(
         raise ValueError("give weights to run or --predictions to score again, not both")
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-    source = _Source(data, root, split, annotations, category, people)
+    source = _Source(data, root, split, annotations, category, people, crop, sides)
+    how = _How(flip_test, batch_size, device, precision, backend, stacks, calibration)
     _check_coco_options(source, boxes, min_score, results, threshold)
     _check_places(out, json, results)
 
@@ -87,9 +101,7 @@ def evaluate(
         records = _records(source, found, answer.skeleton.name)
         facts: dict[str, Any] = {"weights": answer.weights}
     else:
-        answer, records, facts = _run_network(
-            weights, source, found, flip_test, batch_size, device, precision
-        )
+        answer, records, facts = _run_network(weights, source, found, how)
         predictions = out / "predictions.json"
         save_predictions(predictions, answer)
     report = _scored(answer, records, threshold or [0.2], out) if found is None else {"people": len(records)}
@@ -119,6 +131,21 @@ class _Source:
     annotations: str
     category: str
     people: int
+    crop: str
+    sides: str
+
+
+@dataclass(frozen=True)
+class _How:
+    """How the network is run."""
+
+    flip_test: bool
+    batch_size: int
+    device: str
+    precision: str
+    backend: str
+    stacks: str
+    calibration: str
 
 
 def _check_coco_options(
@@ -189,6 +216,8 @@ def _records(source: _Source, found: "DetectedBoxes | None", skeleton: str) -> "
         category=source.category,
         skeleton=skeleton,
         people=source.people,
+        crop=source.crop,
+        sides=source.sides,
     )
     records = load_records(recipe, source.split)
     if not any(record.labelled.any() for record in records):
@@ -203,22 +232,31 @@ def _run_network(
     weights: str | None,
     source: _Source,
     found: "DetectedBoxes | None",
-    flip_test: bool,
-    batch_size: int,
-    device: str,
-    precision: str,
+    how: _How,
 ) -> "tuple[Predictions, list[PersonRecord], dict[str, Any]]":
     """Predictions of the weights, the people they are of, and the facts for the report."""
-    import torch
-
     from hourglass.build import channels_last, load_network
+    from hourglass.cli.running import calibrate, number_of_stacks
     from hourglass.evaluate import predict_records
+    from hourglass.inference.backends import make_runnable
     from hourglass.inference.device import choose_device
 
-    where = choose_device(device)
+    where, stacks = choose_device(how.device), number_of_stacks(how.stacks)
+    if stacks == "auto":
+        raise ValueError("--stacks auto can't be scored here: benchmarks/anytime.py does; give a number")
     network, facts = load_network(weights)
     records = _records(source, found, facts.skeleton.name)
-    network = channels_last(network).to(where)
+    int8 = how.precision == "int8" and how.calibration
+    runnable, dtype = make_runnable(
+        network,
+        facts,
+        where,
+        how.backend,
+        how.precision,
+        stacks,
+        calibrate(how.calibration, weights) if int8 else None,
+    )
+    network = channels_last(runnable).to(where)
     began = time.perf_counter()
     with _progress() as progress:
         answer = predict_records(
@@ -226,9 +264,9 @@ def _run_network(
             facts,
             records,
             device=where,
-            batch_size=batch_size,
-            flip_test=flip_test,
-            precision=torch.bfloat16 if precision == "bf16" else torch.float32,
+            batch_size=how.batch_size,
+            flip_test=how.flip_test,
+            precision=dtype,
             progress=progress,
         )
     seconds = time.perf_counter() - began
@@ -236,9 +274,11 @@ def _run_network(
         "weights": facts.name,
         "input_px": facts.input_px,
         "decoding": facts.decoding,
-        "flip_test": flip_test,
-        "precision": precision,
-        "batch_size": batch_size,
+        "flip_test": how.flip_test,
+        "precision": how.precision,
+        "backend": how.backend,
+        "stacks": how.stacks,
+        "batch_size": how.batch_size,
         "device": str(where),
         "people_per_s": round(len(records) / seconds, 2),
     }

@@ -1,6 +1,7 @@
 """Arrays out of HDF5, MATLAB and JSON files that may hold anything; each refusal is one sentence."""
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +13,8 @@ import numpy.typing as npt
 
 from hourglass.data.matlab import Damaged, NewerVersion, read_variables
 
-MOST_NUMBERS = 100_000_000
-"""In one array; a damaged header may ask for more than there is memory."""
+MOST_BYTES = 2**30
+"""In the arrays of one file; a damaged header may ask for more than there is memory."""
 
 FARTHEST_PX = 1e8
 _TOO_FAR = "lies where no picture reaches"
@@ -43,11 +44,12 @@ def read_hdf5(path: Path) -> dict[str, npt.NDArray[Any]]:
 
     try:
         with h5py.File(path, "r") as content:
-            found = {}
+            found, claimed = {}, 0
             for name in content:
                 entry = content[name]
                 if isinstance(entry, h5py.Dataset):
-                    if entry.size is None or entry.size > MOST_NUMBERS:
+                    claimed += MOST_BYTES + 1 if entry.size is None else entry.nbytes
+                    if claimed > MOST_BYTES:
                         raise ValueError(f"{name} claims {entry.shape} entries")
                     found[str(name)] = np.asarray(entry[()])
             return found
@@ -73,9 +75,17 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file, packed with gzip or not; raises ValueError naming it."""
     raw = path.read_bytes()
     try:
-        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+        return json.loads(_unpacked(raw) if raw[:2] == b"\x1f\x8b" else raw)
     except (ValueError, RecursionError, EOFError, zlib.error, OSError) as error:
         raise ValueError(f"{path} is not a whole JSON file ({error})") from error
+
+
+def _unpacked(raw: bytes) -> bytes:
+    with gzip.open(io.BytesIO(raw)) as packed:
+        content = packed.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"unpacked it has more than {MOST_BYTES} bytes")
+    return content
 
 
 def numbers(found: Mapping[str, Any], name: str, shape: Shape, path: Path) -> _Float:

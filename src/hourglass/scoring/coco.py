@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.coco import CocoFile, parse
+from hourglass.data.coco import CocoFile, of_split, parse
 from hourglass.data.coco_fields import numbers_of, picture_number
 from hourglass.data.files import FARTHEST_PX, check_finite, listed, rows_of
 from hourglass.metrics.oks import Detections
@@ -60,12 +60,15 @@ def truth_of(file: CocoFile) -> CocoTruth:
     return CocoTruth(people, found.ids, file.names, file.keys, file.category)
 
 
-def read_truth(path: Path, content: Mapping[str, Any]) -> CocoTruth:
-    """`truth_of` the first category with keypoints."""
+def read_truth(path: Path, content: Mapping[str, Any], split: str = "") -> CocoTruth:
+    """`truth_of` the first category with keypoints; of one split, in files that tell them (ours)."""
     categories = content.get("categories")
     named = categories if isinstance(categories, list) else []
     first = next((str(c.get("name")) for c in named if isinstance(c, dict) and c.get("keypoints")), None)
-    return truth_of(parse(content, path, first))
+    file = parse(content, path, first)
+    if split and not any(file.people.splits):
+        raise ValueError(f"{path} is one split by itself; leave --split {split} away")
+    return truth_of(of_split(file, split))
 
 
 def _area(told: _Float, needed: npt.NDArray[np.bool_], box: _Float, where: Sequence[str]) -> _Float:

@@ -153,17 +153,17 @@ def _no_split(path: Path, split: str) -> None:
 
 
 def _of_coco(path: Path, content: Mapping[str, Any], split: str) -> Truth:
-    _no_split(path, split)
-    coco = read_coco(path, content)
+    coco = read_coco(path, content, split)
     return Truth(
         path=path,
-        kind="COCO keypoints",
+        kind=f"COCO keypoints, {split}" if split else "COCO keypoints",
         people=coco.people,
         origin=0,
         person_id=coco.person_id,
         names=coco.names,
         keys=coco.keys,
         category=coco.category,
+        split=split,
     )
 
 
