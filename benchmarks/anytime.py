@@ -1,0 +1,181 @@
+"""Latency against PCK for the first k stacks of one trained network, and for leaving as soon as two agree.
+
+    python benchmarks/anytime.py WEIGHTS --data pack --root lspet.parquet [--split val] [--people N]
+        [--rounds 20] [--out out/anytime]
+
+PCK@0.2 is the mean over joints, without a flip test. Latency is that of one crop (network and decoding): medians
+over rounds in which all ways take turns, in one process. Writes anytime.json, .md and .svg into --out.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor, nn
+
+from hourglass import geometry
+from hourglass.benchmark.compare import machine
+from hourglass.build import channels_last, load_network, load_records
+from hourglass.data.dataset import make_sample
+from hourglass.data.images import read_image
+from hourglass.evaluate import Predictions, score
+from hourglass.inference.anytime import answer_until_settled
+from hourglass.inference.device import choose_device, choose_precision
+from hourglass.inference.forward import CropAnswer, answer_crops
+from hourglass.models.anytime import FirstStacks, stacks_of
+from hourglass.models.folding import fold_batch_norms
+from hourglass.recipe import DataRecipe
+from hourglass.structs import PersonRecord
+
+TOLERANCES = (0.002, 0.005, 0.01, 0.02, 0.05)
+"""Shares of the crop's side by which joints may still move."""
+
+BATCH = 32
+
+Way = Callable[[Tensor], tuple[CropAnswer, float]]
+"""Crops to their answer, and how many stacks they went through on average."""
+
+
+def _fixed(first: FirstStacks, facts: Any, dtype: torch.dtype, crops: Tensor) -> tuple[CropAnswer, float]:
+    return answer_crops(first, crops, facts, precision=dtype), float(first.count)
+
+
+def _leaving(
+    network: nn.Module, facts: Any, dtype: torch.dtype, tolerance: float, crops: Tensor
+) -> tuple[CropAnswer, float]:
+    answer, used = answer_until_settled(network, crops, facts, precision=dtype, tolerance=tolerance)
+    return answer, float(used.float().mean())
+
+
+def ways(weights: str, device: torch.device) -> tuple[dict[str, Way], Any]:
+    """Every way to answer by name, and the weights' facts."""
+    network, facts = load_network(weights)
+    whole = channels_last(fold_batch_norms(network)).to(device).eval()
+    dtype = choose_precision("auto", device)
+    found: dict[str, Way] = {}
+    for count in range(1, stacks_of(network) + 1):
+        found[f"{count}"] = partial(_fixed, FirstStacks(whole, count).eval(), facts, dtype)
+    for tolerance in TOLERANCES:
+        found[f"auto, {tolerance:g}"] = partial(_leaving, whole, facts, dtype, tolerance)
+    return found, facts
+
+
+def crops_of(records: list[PersonRecord], side_px: int) -> Tensor:
+    """(N, 3, S, S) uint8."""
+    samples = [make_sample(read_image(r.image, r.image_id), r, side_px).image for r in records]
+    return torch.from_numpy(np.stack(samples)).permute(0, 3, 1, 2)
+
+
+def accuracy(way: Way, crops: Tensor, records: list[PersonRecord], facts: Any) -> tuple[float, float]:
+    """PCK@0.2 in percent, and the mean number of stacks."""
+    points, stacks = [], []
+    for start in range(0, len(crops), BATCH):
+        answer, used = way(crops[start : start + BATCH])
+        stacks += [used] * len(answer.scores)
+        for record, xy in zip(records[start:], answer.keypoints.cpu().numpy(), strict=False):
+            matrix = geometry.crop_matrix(record.center, record.side_px, facts.input_px)
+            points.append(geometry.apply(np.linalg.inv(matrix), xy))
+    predictions = Predictions(
+        np.array([r.person_id for r in records]),
+        tuple(r.image_id for r in records),
+        np.array(points, np.float32),
+        np.ones((len(records), len(facts.skeleton)), np.float32),
+        facts.skeleton,
+    )
+    return float(score(predictions, records)["metrics"]["PCK@0.2"]["mean"]), float(np.mean(stacks))
+
+
+def latencies(found: dict[str, Way], crops: Tensor, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of one crop, way by way in every round; the crops change from round to round."""
+    times: dict[str, list[float]] = {name: [] for name in found}
+    for number in range(rounds + 2):
+        crop = crops[number % len(crops)][None]
+        for name, way in found.items():
+            began = time.perf_counter()
+            way(crop)
+            if number >= 2:
+                times[name].append(1e3 * (time.perf_counter() - began))
+    return times
+
+
+def main(
+    weights: str,
+    data: str = "pack",
+    root: str = "",
+    split: str = "val",
+    people: int = 0,
+    rounds: Annotated[int, typer.Option(min=2)] = 40,
+    out: Path = Path("out/anytime"),
+) -> None:
+    """Measure, print the table and write it with its figure."""
+    device = choose_device()
+    found, facts = ways(weights, device)
+    records = load_records(DataRecipe(data, root, people=64 if data == "synthetic" else 0), split)
+    records = records[: people or None]
+    crops = crops_of(records, facts.input_px).to(device)
+    times = latencies(found, crops, rounds)
+    last = times[f"{sum(name.isdigit() for name in times)}"]
+    rows = []
+    for name, way in found.items():
+        pck, stacks = accuracy(way, crops, records, facts)
+        ratios = sorted(whole / mine for whole, mine in zip(last, times[name], strict=True))
+        rows.append(
+            {
+                "stacks": name,
+                "mean_stacks": stacks,
+                "pck": pck,
+                "ms": statistics.median(times[name]),
+                "faster_than_all": statistics.median(ratios),
+                "quartiles": [ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]],
+            }
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "| stacks | stacks used | PCK@0.2 | ms, one crop | over all stacks (middle half) |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        low, high = row["quartiles"]  # type: ignore[misc]
+        lines.append(
+            f"| {row['stacks']} | {row['mean_stacks']:.2f} | {row['pck']:.2f} | {row['ms']:.1f} "
+            f"| {row['faster_than_all']:.2f} ({low:.2f} to {high:.2f}) |"  # type: ignore[has-type]
+        )
+    text = "\n".join(lines)
+    (out / "anytime.md").write_text(text + "\n")
+    content = {"weights": facts.name, "people": len(records), "rounds": rounds, "rows": rows, **machine()}
+    (out / "anytime.json").write_text(json.dumps(content, indent=1) + "\n")
+    draw(rows, out / "anytime.svg")
+    print(text)
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """PCK over latency: the first k stacks as a line, early leaving as points."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name, marker, chosen in (
+        ("the first k stacks", "o-", [r for r in rows if r["stacks"].isdigit()]),
+        ("until two stacks agree", "s--", [r for r in rows if not r["stacks"].isdigit()]),
+    ):
+        axes.plot([r["ms"] for r in chosen], [r["pck"] for r in chosen], marker, markersize=5, label=name)
+        for r in chosen:
+            axes.annotate(r["stacks"].removeprefix("auto, "), (r["ms"], r["pck"]), fontsize=7)
+    axes.set_xlabel("ms for one crop")
+    axes.set_ylabel("PCK@0.2")
+    axes.grid(color="#e6e6e6")
+    axes.legend(fontsize=8, frameon=False)
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    typer.run(main)
