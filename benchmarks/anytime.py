@@ -3,7 +3,7 @@
     python benchmarks/anytime.py WEIGHTS --data pack --root lspet.parquet [--split val] [--people N]
         [--rounds 20] [--out out/anytime]
 
-PCK@0.2 is the mean over joints, without a flip test. Latency is that of one crop (network and decoding): medians
+PCK@0.2 is the mean over joints, without a flip test. Latency is of one crop, network and decoding: medians
 over rounds in which all ways take turns, in one process. Writes anytime.json, .md and .svg into --out.
 """
 
@@ -34,8 +34,8 @@ from hourglass.models.folding import fold_batch_norms
 from hourglass.recipe import DataRecipe
 from hourglass.structs import PersonRecord
 
-TOLERANCES = (0.002, 0.005, 0.01, 0.02, 0.05)
-"""Shares of the crop's side by which joints may still move."""
+TOLERANCES = (0.01, 0.015, 0.02, 0.03, 0.05)
+"""Shares of the crop's side by which joints may still move on average."""
 
 BATCH = 32
 
