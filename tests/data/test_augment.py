@@ -85,6 +85,57 @@ def test_gain_and_offset_against_floats() -> None:
     assert np.array_equal(got, want)
 
 
+def by_table(crop: np.ndarray, gains: tuple[float, float, float], offset: float) -> np.ndarray:
+    """Every level of every channel on its own, in float64."""
+    table = np.clip(np.rint(np.arange(256)[:, None] * np.array(gains) + offset), 0, 255).astype(np.uint8)
+    return np.stack([table[crop[..., c], c] for c in range(3)], axis=-1)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (96, 64), (63, 61), (1, 1), (7, 9)])
+def test_colours_are_those_of_a_table_to_the_bit(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    crop = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    for number in range(400):
+        gains = tuple(rng.uniform(0.2, 1.9, 3).tolist())
+        offset = float(rng.uniform(-60, 60)) if number % 2 else 0.0
+        got = recolour(crop, Augmentation(gains=gains, offset=offset))
+        assert np.array_equal(got, by_table(crop, gains, offset)), (gains, offset)
+
+
+@pytest.mark.parametrize("tie", [(0.5, 1.5, 0.7), (0.1, 0.3, 0.9), (1.1, 1.3, 1.7)])
+def test_levels_that_lie_between_two_numbers(tie: tuple[float, float, float]) -> None:
+    """Products that end in .5, where float32 and float64 may round to different sides."""
+    crop = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
+    for offset in (0.0, 0.5, -0.5, 10.5):
+        assert np.array_equal(
+            recolour(crop, Augmentation(gains=tie, offset=offset)), by_table(crop, tie, offset)
+        )
+
+
+def test_recolouring_in_place_is_the_same() -> None:
+    crop = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for number in range(40):
+        view = sample(generator(0, 0, number), EVERYTHING)
+        own = crop.copy()
+        assert recolour(own, view, inplace=True) is own
+        assert np.array_equal(own, recolour(crop, view))
+
+
+def test_draws_are_those_of_numpy() -> None:
+    """The law written out with numpy's scalars, as the draws have been made from the start."""
+    spec = EVERYTHING
+    for index in range(500):
+        rng = generator(7, 3, index)
+        normals, u = rng.standard_normal(2), rng.random(16)
+        view = sample(generator(7, 3, index), spec)
+        assert view.scale == 2.0 ** (spec.scale * np.clip(normals[0], -2, 2))
+        assert view.rotate_deg in (0.0, spec.rotate_deg * np.clip(normals[1], -2, 2))
+        assert view.gains == tuple(1 + spec.gain * (2 * v - 1) for v in u[6:9])
+        assert view.shift == tuple(spec.shift * (2 * v - 1) for v in u[4:6])
+        assert view.noise_seed == rng.integers(2**32)
+        assert view.erased_colour == tuple(rng.integers(0, 256, 3))
+
+
 def test_noise_has_its_spread_and_repeats() -> None:
     crop = np.full((64, 64, 3), 128, np.uint8)
     view = Augmentation(noise=10.0, noise_seed=4)

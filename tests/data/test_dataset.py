@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hourglass import geometry
 from hourglass.data.augment import Augmentation
-from hourglass.data.dataset import TrainingCrops, decode_all, make_sample
+from hourglass.data.dataset import TrainingCrops, decode_all, make_sample, read_picture, warp_into
+from hourglass.data.images import ImageError, read_image
+from hourglass.data.pack_file import PackedPicture
 from hourglass.recipe import AugmentRecipe
 from hourglass.skeleton import LSP14
 from hourglass.structs import PersonRecord
@@ -125,3 +128,57 @@ def test_crop_is_resampled_once() -> None:
     # centre 91.5 lands on 31.5, so the crop starts at pixel 60
     assert np.array_equal(sample.image, picture[60:124, 60:124])
     assert cv2.countNonZero(sample.image[..., 0]) > 0
+
+
+@pytest.mark.parametrize("size", [(240, 320), (31, 17), (1, 1), (900, 1200)])
+@pytest.mark.parametrize("side", [256, 64, 37])
+def test_crops_are_those_of_geometry_to_the_bit(size: tuple[int, int], side: int) -> None:
+    """Turned, mirrored, enlarged, shrunk more than twofold, and partly or wholly outside the picture."""
+    rng = np.random.default_rng(side)
+    picture = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    for number in range(25):
+        center = rng.uniform(-0.3, 1.3, 2) * (size[1], size[0])
+        side_px = float(np.exp(rng.uniform(np.log(5), np.log(2000))))
+        matrix = geometry.crop_matrix(center, side_px, side, rng.uniform(-180, 180), bool(number % 2))
+        out = np.full((side, side, 3), 77, np.uint8)
+        warp_into(picture, matrix, out)
+        assert np.array_equal(out, geometry.warp(picture, matrix, side)), (center, side_px)
+
+
+def test_pictures_too_large_for_the_scratch_memory_are_cut_too() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (2100, 2000, 3), dtype=np.uint8)
+    matrix = geometry.crop_matrix(np.array([1000.0, 1000.0]), 90.0, 64)
+    out = np.empty((64, 64, 3), np.uint8)
+    warp_into(picture, matrix, out)
+    assert np.array_equal(out, geometry.warp(picture, matrix, 64))
+
+
+def test_a_crop_made_in_place_is_the_same() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    crops = TrainingCrops([person(rng.uniform(60, 180, (14, 2)))], 64, AugmentRecipe(), 1, [picture])
+    batch = np.empty((3, 64, 64, 3), np.uint8)
+    sample = crops.get(2, 0, out=batch[1])
+    assert np.shares_memory(sample.image, batch)
+    assert np.array_equal(batch[1], crops.get(2, 0).image)
+
+
+@pytest.mark.parametrize("options", [{"format": "WEBP", "quality": 70}, {"format": "JPEG", "quality": 75}])
+def test_packed_pictures_decode_as_pillow_decodes_them(options: dict[str, str | int]) -> None:
+    yy, xx = np.mgrid[0:131, 0:97]
+    rng = np.random.default_rng(0)
+    smooth = np.stack([xx * 2, yy, (xx + yy) % 256], -1).astype(np.uint8)
+    for picture in (smooth, rng.integers(0, 256, (60, 83, 3), dtype=np.uint8)):
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, **options)  # type: ignore[arg-type]
+        base = person(rng.uniform(0, 20, (14, 2)))
+        record = PersonRecord(**{**base.__dict__, "image": PackedPicture(file.getvalue())})
+        assert np.array_equal(read_picture(record), read_image(file.getvalue()))
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"RIFF\x04\x00\x00\x00WEBP", b"\xff\xd8\xff\xd9"])
+def test_a_packed_picture_that_is_none_is_named(content: bytes) -> None:
+    base = person(np.full((14, 2), 9.0))
+    record = PersonRecord(**{**base.__dict__, "image": PackedPicture(content), "image_id": "someone.jpg"})
+    with pytest.raises(ImageError, match=r"someone\.jpg is"):
+        read_picture(record)

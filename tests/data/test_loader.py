@@ -1,13 +1,18 @@
 import threading
 import time
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from hourglass.data.dataset import Sample
-from hourglass.data.loader import ahead, collate, training_keys
+from hourglass.data.dataset import Sample, TrainingCrops, decode_all
+from hourglass.data.loader import ahead, collate, training_batches, training_keys
+from hourglass.data.pack import load_records
+from hourglass.data.packing import write_pack
+from hourglass.recipe import AugmentRecipe
+from shard_cases import numbered
 
 
 def test_ahead_keeps_order_whatever_the_threads_do() -> None:
@@ -86,3 +91,37 @@ def test_collate_shapes_and_content() -> None:
     assert batch.weight.tolist() == [[1, 0, 1, 1]] * 3
     assert batch.occluded is not None
     assert batch.occluded.tolist() == [[False, False, True, False]] * 3
+
+
+def packed_crops(tmp_path: Path, codec: str, images: bool = False) -> TrainingCrops:
+    write_pack({"train": numbered(12)}, tmp_path / "people.parquet", codec=codec)
+    records = load_records(tmp_path / "people.parquet")
+    decoded = decode_all(records, 1, 1) if images else None
+    augment = AugmentRecipe(shift=0.05, brightness=0.1, noise=0.05, erase=0.3)
+    return TrainingCrops(records, 48, augment, 1, decoded)
+
+
+@pytest.mark.parametrize("codec", ["webp", "jpeg"])
+def test_batches_hold_what_one_crop_at_a_time_holds(tmp_path: Path, codec: str) -> None:
+    crops, cached = packed_crops(tmp_path, codec), packed_crops(tmp_path, codec, images=True)
+    keys = training_keys(1, 12, 5, 1)
+    batches = training_batches(crops, 5, 1, 2), training_batches(cached, 5, 1, 1)
+    for share, *pair in islice(zip(keys, *batches, strict=False), 4):
+        want = collate([crops.get(*key) for key in share])
+        for batch in pair:
+            assert torch.equal(batch.image, want.image)
+            assert batch.image.is_contiguous(memory_format=torch.channels_last)
+            assert torch.equal(batch.keypoints, want.keypoints)
+            assert torch.equal(batch.weight, want.weight)
+            assert batch.occluded is not None
+            assert want.occluded is not None
+            assert torch.equal(batch.occluded, want.occluded)
+
+
+def test_a_batch_is_not_written_over_by_the_next(tmp_path: Path) -> None:
+    batches = training_batches(packed_crops(tmp_path, "jpeg"), 4, 0, 2)
+    first = next(batches)
+    before = first.image.clone()
+    for _ in range(12):
+        next(batches)
+    assert torch.equal(first.image, before)

@@ -52,7 +52,9 @@ def rewrite(path: Path, change: dict[str, Any], row: int = 1) -> None:
 def test_missing_pack(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no pack .*nowhere\.parquet; write one with"):
         load_records(tmp_path / "nowhere.parquet")
-    with pytest.raises(ValueError, match="is a folder; give a pack file"):
+    with pytest.raises(
+        ValueError, match="is a folder without packs; give a pack file, or a folder of shards"
+    ):
         load_records(tmp_path)
 
 
@@ -112,7 +114,10 @@ def test_another_format_or_other_columns(packed: Path) -> None:
     raw = json.loads(table.schema.metadata[METADATA_KEY])
     newer = {METADATA_KEY: json.dumps({**raw, "format": "hourglass-pack-9"})}
     pq.write_table(table.replace_schema_metadata(newer), packed)
-    with pytest.raises(ValueError, match="format 'hourglass-pack-9'; this version reads 'hourglass-pack-1'"):
+    with pytest.raises(
+        ValueError,
+        match="format 'hourglass-pack-9'; this version reads 'hourglass-pack-1' and 'hourglass-pack-2'",
+    ):
         load_records(packed)
     pq.write_table(table.drop_columns(["center"]), packed)
     with pytest.raises(ValueError, match=r"people\.parquet lacks columns of a pack"):
@@ -128,7 +133,7 @@ def test_unknown_split_names_those_inside(packed: Path) -> None:
 def test_a_row_without_its_picture(packed: Path, picture: Any) -> None:
     rewrite(packed, {"image": picture})
     with pytest.raises(
-        ValueError, match=r"people\.parquet: the picture in row 1 \(photo1\.png\) is no whole WebP"
+        ValueError, match=r"people\.parquet: the picture in row 1 \(photo1\.png\) is no whole WebP or JPEG"
     ):
         load_records(packed)
 

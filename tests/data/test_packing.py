@@ -144,7 +144,7 @@ def test_other_tools_find_plain_columns(tmp_path: Path) -> None:
     assert np.array(row["keypoints"]).shape == (14, 2)
     assert row["keypoints"][5] == [0.0, 0.0]
     raw = json.loads(pq.read_schema(out).metadata[METADATA_KEY])
-    assert raw["format"] == "hourglass-pack-1"
+    assert (raw["format"], raw["codec"]) == ("hourglass-pack-2", "webp")
     assert raw["skeleton"]["joints"] == list(LSP14.joints)
 
 
@@ -181,6 +181,8 @@ def test_no_readable_photo_leaves_nothing(tmp_path: Path) -> None:
     [
         ({"crop_px": 0}, "crop's side must be 8 to 4096 pixels, not 0"),
         ({"quality": 101}, "quality must be 1 to 100, not 101"),
+        ({"quality": -1}, "quality must be 1 to 100, not -1"),
+        ({"codec": "png"}, "codec 'png' is not one of webp, jpeg"),
         ({"margin": 0.5}, "margin must be 1 to 4, not 0.5"),
         ({"margin": float("nan")}, "margin must be 1 to 4, not nan"),
         ({"workers": 0}, "at least one worker, not 0"),

@@ -1,16 +1,19 @@
 """People as crops: one dataset for training, with augmentation, and one for evaluation, without."""
 
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from hourglass import geometry
 from hourglass.data.augment import IDENTITY, Augmentation, generator, recolour, sample
 from hourglass.data.images import read_image
+from hourglass.data.pack_file import PackedPicture
 from hourglass.recipe import AugmentRecipe
 from hourglass.structs import NOT_LABELLED, OCCLUDED, PersonRecord
 
@@ -53,10 +56,71 @@ def place(
     return matrix, keypoints.astype(np.float32), weight, visibility == OCCLUDED
 
 
-def make_sample(image: Image, record: PersonRecord, input_px: int, view: Augmentation = IDENTITY) -> Sample:
-    """Cut one person out of a picture, resampling once, with joints and weights to match."""
-    matrix, *truth = place(record, input_px, view)
-    return Sample(recolour(geometry.warp(image, matrix, input_px), view), *truth)
+def make_sample(
+    image: Image, record: PersonRecord, input_px: int, view: Augmentation = IDENTITY, out: Image | None = None
+) -> Sample:
+    """Cut one person out of a picture, resampling once, with joints and weights to match.
+
+    Args:
+        out: (S, S, 3) uint8, contiguous, where the crop is to be made; without it, a new array.
+    """
+    matrix, keypoints, weight, occluded = place(record, input_px, view)
+    crop = np.empty((input_px, input_px, 3), np.uint8) if out is None else out
+    warp_into(image, matrix, crop)
+    return Sample(recolour(crop, view, inplace=True), keypoints, weight, occluded)
+
+
+class _Scratch(threading.local):
+    """Memory of one thread for pictures with four channels."""
+
+    def __init__(self) -> None:
+        self.picture = np.empty(0, np.uint8)
+        self.crop = np.empty((0, 0, 4), np.uint8)
+
+
+_scratch = _Scratch()
+_SCRATCH_BYTES = 16_000_000
+"""Larger pictures are warped as they are: a thread should not hold on to so much."""
+
+
+def warp_into(image: Image, matrix: npt.NDArray[np.float64], out: Image) -> None:
+    """`geometry.warp` into an array (S, S, 3) that is there, to the bit.
+
+    OpenCV resamples four channels in half the time of three.
+    """
+    height, width = image.shape[:2]
+    side, size = len(out), height * width * 4
+    shrink = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    if shrink < 0.5 or not 0 < size <= _SCRATCH_BYTES:
+        out[:] = geometry.warp(image, matrix, side)
+        return
+    if _scratch.picture.size < size:
+        _scratch.picture = np.empty(size, np.uint8)
+    if len(_scratch.crop) != side:
+        _scratch.crop = np.empty((side, side, 4), np.uint8)
+    four = _scratch.picture[:size].reshape(height, width, 4)
+    cv2.cvtColor(image, cv2.COLOR_RGB2RGBA, dst=four)
+    cv2.warpAffine(four, matrix[:2], (side, side), dst=_scratch.crop, flags=cv2.INTER_LINEAR)
+    cv2.cvtColor(_scratch.crop, cv2.COLOR_RGBA2RGB, dst=out)
+
+
+def read_picture(record: PersonRecord) -> Image:
+    """A person's decoded picture. Crops out of packs go to OpenCV, whose decoders give the same pixels as
+    Pillow's in less time. Raises ImageError as `images.read_image`.
+    """
+    if isinstance(record.image, PackedPicture):
+        image = _decoded(record.image)
+        if image is not None:
+            return image
+    return read_image(record.image, record.image_id)
+
+
+def _decoded(picture: PackedPicture) -> Image | None:
+    try:
+        image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        return None
+    return image  # type: ignore[return-value]  # None where it is no picture; Pillow then says why
 
 
 class TrainingCrops:
@@ -64,7 +128,7 @@ class TrainingCrops:
 
     def __init__(
         self,
-        records: Sequence[PersonRecord],
+        records: Sequence[PersonRecord] | Mapping[int, PersonRecord],
         input_px: int,
         augment: AugmentRecipe,
         seed: int,
@@ -82,15 +146,16 @@ class TrainingCrops:
     def picture(self, index: int) -> tuple[Image, PersonRecord]:
         """One person, and the decoded picture. Raises ImageError where it can't be read."""
         record = self.records[index]
-        image = read_image(record.image, record.image_id) if self.images is None else self.images[index]
+        image = read_picture(record) if self.images is None else self.images[index]
         return image, record
 
     def view(self, epoch: int, index: int) -> Augmentation:
         """How this person is seen in this epoch."""
         return sample(generator(self.seed, epoch, index), self.augment)
 
-    def get(self, epoch: int, index: int) -> Sample:
-        return make_sample(*self.picture(index), self.input_px, self.view(epoch, index))
+    def get(self, epoch: int, index: int, out: Image | None = None) -> Sample:
+        """One crop, made in `out` (S, S, 3) where it is given."""
+        return make_sample(*self.picture(index), self.input_px, self.view(epoch, index), out)
 
 
 def decode_all(records: Sequence[PersonRecord], limit_gb: float, workers: int) -> list[Image] | None:
@@ -101,7 +166,7 @@ def decode_all(records: Sequence[PersonRecord], limit_gb: float, workers: int) -
     if not records or limit_gb <= 0:
         return None
     some = records[:: max(1, len(records) // 32)]
-    mean_bytes = float(np.mean([read_image(r.image, r.image_id).nbytes for r in some]))
+    mean_bytes = float(np.mean([read_picture(r).nbytes for r in some]))
     need_gb = mean_bytes * len(records) / 1e9
     if need_gb > limit_gb:
         log.info(
@@ -109,4 +174,4 @@ def decode_all(records: Sequence[PersonRecord], limit_gb: float, workers: int) -
         )
         return None
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda r: read_image(r.image, r.image_id), records))
+        return list(pool.map(read_picture, records))

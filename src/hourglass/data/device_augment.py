@@ -30,9 +30,10 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """One person's surroundings: a part (h, w, 3) uint8 of the picture, at the picture's or half the crop's scale.
+    """One person's surroundings.
 
     Args:
+        image: (h, w, 3) uint8, a part of the picture; reduced where it has over twice the crop's resolution.
         matrix: (3, 3) from the window's pixels to the crop's.
         keypoints, weight, occluded: as `dataset.Sample` has them, of the crop.
     """
@@ -133,8 +134,8 @@ def collate_windows(windows: Sequence[Window], input_px: int) -> Windows:
     longest = max(max(w.image.shape[:2]) for w in windows)
     side = max(1, -(-longest // _MULTIPLE)) * _MULTIPLE
     canvas = np.zeros((len(windows), side, side, 3), np.uint8)
-    for place_, w in zip(canvas, windows, strict=True):
-        place_[: w.image.shape[0], : w.image.shape[1]] = w.image
+    for row, w in zip(canvas, windows, strict=True):
+        row[: w.image.shape[0], : w.image.shape[1]] = w.image
     law = np.array([_law(w, input_px) for w in windows], np.float32)
     return Windows(
         image=torch.from_numpy(canvas).permute(0, 3, 1, 2),

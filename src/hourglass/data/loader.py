@@ -7,17 +7,23 @@ pictures are shared without copies, and Ctrl-C leaves nothing behind.
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TypeVar
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from hourglass.data.dataset import Sample, TrainingCrops
 from hourglass.data.device_augment import Windows, collate_windows, window
+from hourglass.data.stream import StreamedCrops
 from hourglass.structs import Batch
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+Images = npt.NDArray[np.uint8]
+Share = tuple[TrainingCrops, list[tuple[int, int]]]
 
 
 def ahead(
@@ -37,10 +43,15 @@ def ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """B samples as one batch; images become (B, 3, S, S) seen through their (B, S, S, 3) storage."""
+def collate(samples: Sequence[Sample], images: Images | None = None) -> Batch:
+    """B samples as one batch; images become (B, 3, S, S) seen through their (B, S, S, 3) storage.
+
+    Args:
+        images: that storage, where the samples' crops were made in it.
+    """
+    stored = np.stack([s.image for s in samples]) if images is None else images
     return Batch(
-        image=torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2),
+        image=torch.from_numpy(stored).permute(0, 3, 1, 2),
         keypoints=torch.from_numpy(np.stack([s.keypoints for s in samples])),
         weight=torch.from_numpy(np.stack([s.weight for s in samples])),
         occluded=torch.from_numpy(np.stack([s.occluded for s in samples])),
@@ -84,7 +95,7 @@ def training_keys(
 
 
 def training_batches(
-    crops: TrainingCrops,
+    crops: TrainingCrops | StreamedCrops,
     batch_size: int,
     start_step: int,
     workers: int,
@@ -95,16 +106,18 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Endless training batches (with `accumulate`, micro-batches) from `start_step` on, for one rank."""
 
-    def make(keys: list[tuple[int, int]]) -> Batch:
-        batch = collate([crops.get(epoch, index) for epoch, index in keys])
+    def make(share: Share) -> Batch:
+        source, keys = share
+        images = np.empty((len(keys), source.input_px, source.input_px, 3), np.uint8)
+        samples = [source.get(*key, out=image) for key, image in zip(keys, images, strict=True)]
+        batch = collate(samples, images)
         return batch.pin() if pin else batch
 
-    keys = training_keys(crops.seed, len(crops), batch_size, start_step, rank, ranks, accumulate)
-    return ahead(make, keys, workers)
+    return _prepared(make, crops, batch_size, start_step, workers, rank, ranks, accumulate)
 
 
 def training_windows(
-    crops: TrainingCrops,
+    crops: TrainingCrops | StreamedCrops,
     batch_size: int,
     start_step: int,
     workers: int,
@@ -115,9 +128,30 @@ def training_windows(
 ) -> Iterator[Windows]:
     """As `training_batches`, of crops that are made on the device."""
 
-    def make(keys: list[tuple[int, int]]) -> Windows:
-        windows = collate_windows([window(crops, epoch, index) for epoch, index in keys], crops.input_px)
+    def make(share: Share) -> Windows:
+        source, keys = share
+        windows = collate_windows([window(source, epoch, index) for epoch, index in keys], source.input_px)
         return windows.pin() if pin else windows
 
-    keys = training_keys(crops.seed, len(crops), batch_size, start_step, rank, ranks, accumulate)
-    return ahead(make, keys, workers)
+    return _prepared(make, crops, batch_size, start_step, workers, rank, ranks, accumulate)
+
+
+def _prepared(
+    make: Callable[[Share], Value],
+    crops: TrainingCrops | StreamedCrops,
+    batch_size: int,
+    start_step: int,
+    workers: int,
+    rank: int,
+    ranks: int,
+    accumulate: int,
+) -> Iterator[Value]:
+    """`make` of every share, by threads that are busy enough without OpenCV's own."""
+    cv2.setNumThreads(1)
+    if isinstance(crops, StreamedCrops):
+        shares = crops.walk(batch_size, start_step, rank, ranks, accumulate)
+        with closing(shares):
+            yield from ahead(make, shares, workers)
+    else:
+        keys = training_keys(crops.seed, len(crops), batch_size, start_step, rank, ranks, accumulate)
+        yield from ahead(make, ((crops, share) for share in keys), workers)
