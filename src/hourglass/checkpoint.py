@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,11 @@ class WeightFacts:
         raw = json.loads(text)
         if raw["decoding"] not in DECODINGS:
             raise ValueError(f"unknown decoding {raw['decoding']!r}")
+        if not isinstance(raw.get("signed", False), bool):
+            raise ValueError(f"signed is {raw['signed']!r}, neither true nor false")
+        offset_hm = raw.get("offset_hm", 0.0)
+        if not isinstance(offset_hm, int | float) or not isfinite(offset_hm):
+            raise ValueError(f"offset_hm is {offset_hm!r}, no number of cells")
         return cls(
             **{
                 **raw,

@@ -37,12 +37,13 @@ class Writer:
             self.put(f"{key}.bias", outputs, scale=0.2)
 
     def norm(self, key: str, features: int) -> None:
-        self.put(f"{key}.weight", features, scale=0.2, centre=0.8)
-        self.put(f"{key}.bias", features, scale=0.2)
-        self.put(f"{key}.running_mean", features, scale=0.2)
-        self.put(f"{key}.running_var", features, scale=0.1, centre=1.0)
+        """Variances from 0.01 to 1, so that another eps shows; weights that make up for their size."""
+        for leaf in ("weight", "bias", "running_mean", "running_var"):
+            self.put(f"{key}.{leaf}", features, scale=0.2, centre=0.8 if leaf == "weight" else 0.0)
         if self.device != "meta":
-            self.state[f"{key}.running_var"].abs_().clamp_(min=0.3)
+            variance = 10 ** (-2 * torch.rand(features, generator=self.random))
+            self.state[f"{key}.running_var"] = variance
+            self.state[f"{key}.weight"] *= variance.sqrt()
         if self.counters:
             self.state[f"{key}.num_batches_tracked"] = torch.tensor(1234)
 

@@ -8,17 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
-import numpy as np
 import pytest
 import torch
 import typer
-from PIL import Image
 from typer.testing import CliRunner, Result
 
 from hourglass.build import load_network
 from hourglass.checkpoint import load_weights
 from hourglass.cli.convert import convert
-from hourglass.cli.main import app as hourglass
+from hourglass.skeleton import MPII16
 
 app = typer.Typer()
 app.command()(convert)
@@ -52,6 +50,7 @@ def test_a_conversion_says_what_it_made(checkpoint: Path, tmp_path: Path) -> Non
     assert "1 stack of 8 features from princeton, 16 joints (mpii16), 64 px" in text
     assert "left out: 18 tensors" in text
     assert "taken to be" not in text
+    assert "terms of the weights" not in text
     facts = load_weights(out)[1]
     assert (facts.name, facts.licence, facts.input_px) == ("mine", "MIT", 64)
 
@@ -60,6 +59,9 @@ def test_an_assumption_is_told_and_auto_is_the_default(others: SimpleNamespace, 
     torch.save(others.bearpaw(others.Writer(), stacks=1, depth=1, f=8), tmp_path / "hg.pth")
     told = run(tmp_path / "hg.pth", tmp_path / "a.safetensors")
     assert "taken to be trained on mpii; --data says otherwise" in told.stdout
+    assert (
+        "terms of the weights: not stated (--licence); code of bearpaw/pytorch-pose: GPL-3.0" in told.stdout
+    )
     told = run(tmp_path / "hg.pth", tmp_path / "b.safetensors", "--data", "lsp", "--half")
     assert "taken to be" not in told.stdout
     assert (tmp_path / "b.safetensors").stat().st_size < 0.9 * (tmp_path / "a.safetensors").stat().st_size
@@ -68,31 +70,29 @@ def test_an_assumption_is_told_and_auto_is_the_default(others: SimpleNamespace, 
     )
 
 
-def test_evaluate_and_predict_take_it_as_their_own(others: SimpleNamespace, tmp_path: Path) -> None:
-    state = others.mmpose(others.Writer(), 16, 1, 8)
-    torch.save({"meta": {}, "state_dict": state}, tmp_path / "h52.pth")
-    out = tmp_path / "h52.safetensors"
-    assert run(tmp_path / "h52.pth", out, "--input-px", 128).exit_code == 0
-    runner = CliRunner()
-    arguments = [
-        "evaluate",
-        str(out),
-        "--data",
-        "synthetic",
-        "--people",
-        "2",
-        "--out",
-        str(tmp_path / "eval"),
-    ]
-    done = runner.invoke(hourglass, [*arguments, "--json", "-"])
-    assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert (told["weights"], told["skeleton"], told["people"]) == ("h52", "mpii16", 2)
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)).save(tmp_path / "p.png")
-    arguments = ["predict", str(tmp_path / "p.png"), "--weights", str(out), "--no-overlay", "--json", "-"]
-    done = runner.invoke(hourglass, [*arguments, "--device", "cpu"])
-    assert done.exit_code == 0, done.output
-    assert len(json.loads(done.stdout)["images"][0]["people"][0]["joints"]) == 16
+def test_json_tells_what_was_made(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ours.safetensors"
+    told = run(checkpoint, out, "--licence", "MIT", "--json", "-")
+    assert told.exit_code == 0, told.output
+    report = json.loads(told.stdout)
+    assert (report["out"], report["from"], report["licence"]) == (str(out), "princeton", "MIT")
+    assert (report["data_set"], report["data_assumed"], report["left_out"]) == ("mpii", False, 18)
+    assert (report["network"]["stacks"], report["network"]["depth"]) == (1, 2)
+    assert (report["skeleton"], report["joints"]) == ("mpii16", list(MPII16.joints))
+    assert (report["input_px"], report["sigma_hm"], report["offset_hm"]) == (256, 1, 0)
+    told = run(out, "--to", "state-dict", tmp_path / "sd.pth", "--json", tmp_path / "told.json")
+    assert "state dict of" in told.stdout
+    report = json.loads((tmp_path / "told.json").read_text())
+    assert (report["out"], report["to"]) == (str(tmp_path / "sd.pth"), "state-dict")
+    assert report["skeleton"] == "mpii16"
+    told = run(out, "--to", "folder", tmp_path / "folder", "--json", "-")
+    assert json.loads(told.stdout)["to"] == "folder"
+
+
+def test_json_has_a_place_before_anything_is_made(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ours.safetensors"
+    assert "is a folder, not a file" in refused(checkpoint, out, "--json", tmp_path)
+    assert not out.exists()
 
 
 def test_ours_becomes_a_state_dict_and_a_folder(checkpoint: Path, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_hub_is_asked_only_when_told(
         (("--to", "onnx"), "--to 'onnx' is not one of state-dict, folder, hub"),
         (("--to", "folder", "--from", "mmpose"), "--from describes another project's checkpoint"),
         (("--to", "folder", "--half"), "--half describes"),
-        (("--to", "folder", "--input-px", "256"), "--input-px describes"),
+        (("--to", "folder", "--input-px", "0"), "--input-px describes"),
         (("--to", "folder", "--private"), "--private goes with --to hub"),
         (("--private",), "--private goes with --to hub"),
         (("--data", "coco"), "--data 'coco' is no data set of princeton; known are mpii (16 joints)"),

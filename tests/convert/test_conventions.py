@@ -2,7 +2,11 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -117,6 +121,74 @@ def test_mirrored_maps_move_by_twice_the_offset(offset_hm: float, cells: int) ->
     for column in range(6):
         taken = min(max(column - cells, 0), 5)
         assert torch.equal(moved[..., column], maps[:, [1, 0], :, 5 - taken])
+
+
+MPII = "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax neck head_top "
+MPII += "right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist"
+COCO = "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow "
+COCO += "left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
+FLIC = "left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist left_hip right_hip "
+FLIC += "left_eye right_eye nose"
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "mirrored"),
+    [
+        ("mpii", MPII, [5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10]),
+        ("lsp", MPII, [5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10]),
+        ("coco", COCO, [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]),
+        ("flic", FLIC, [3, 4, 5, 0, 1, 2, 7, 6, 9, 8, 10]),
+    ],
+)
+def test_joints_are_in_the_order_of_the_heatmaps(data: str, names: str, mirrored: list[int]) -> None:
+    assert DATA[data].skeleton.joints == tuple(names.split())
+    assert DATA[data].skeleton.flip_permutation.tolist() == mirrored
+
+
+def test_sigma_of_each_project() -> None:
+    told = {name: kind.sigma_hm for name, kind in SOURCES.items()}
+    assert told == {"bearpaw": 1, "anibali": 1, "princeton": 1, "mmpose": 2, "torch7": 1.75}
+
+
+def test_margins_of_each_data_set() -> None:
+    # Measured: see the next test, and for COCO the docstring of `TrainedOn`.
+    told = {name: data.box_margin for name, data in DATA.items()}
+    assert told == {"mpii": 1.43, "lsp": 1.64, "coco": 1.53, "flic": 2.09}
+
+
+def median_margin(side_px: Any, joints: Any) -> float:
+    """Side of the crops over the longer side of the box around the joints."""
+    return float(np.median(side_px / (joints.max(1) - joints.min(1)).max(1)))
+
+
+@pytest.mark.realdata
+def test_margins_are_those_of_the_data(real_data: Path) -> None:
+    # The authors' files: MPII's scale is 1.25 times the person's size already, FLIC's crops are 440 px.
+    with h5py.File(real_data / "mpii" / "valid.h5") as file:
+        joints, side_px = file["part"][:], 200 * file["scale"][:]
+    whole = (joints > 0).any(-1).all(1)
+    assert whole.sum() == 2017
+    assert DATA["mpii"].box_margin == pytest.approx(median_margin(side_px[whole], joints[whole]), abs=0.005)
+    assert DATA["lsp"].box_margin == pytest.approx(1.15 * DATA["mpii"].box_margin, abs=0.01)
+    flic = []
+    for part in ("train", "valid"):
+        with h5py.File(real_data / "flic" / "annot" / f"{part}.h5") as file:
+            flic.append(file["part"][:])
+    assert DATA["flic"].box_margin == pytest.approx(median_margin(440, np.concatenate(flic)), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("offset_hm", "0.5", "offset_hm is '0.5', no number of cells"),
+        ("offset_hm", float("nan"), "offset_hm is nan"),
+        ("signed", 1, "signed is 1, neither true nor false"),
+    ],
+)
+def test_facts_that_make_no_sense_are_refused(key: str, value: object, words: str) -> None:
+    raw = json.loads(facts("mmpose").to_json())
+    with pytest.raises(ValueError, match=words):
+        WeightFacts.from_json(json.dumps(raw | {key: value}))
 
 
 def test_facts_of_older_files_have_no_offset() -> None:

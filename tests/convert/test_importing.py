@@ -3,7 +3,6 @@
 import functools
 import os
 import pickle
-import random
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +127,19 @@ def test_wrong_options_are_named(state: State, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.pth"]
 
 
+def test_half_precision_never_turns_a_number_into_infinity(state: State, tmp_path: Path) -> None:
+    large = {**state, "score.0.bias": torch.full((16,), 7e4)}
+    path = saved(tmp_path / "x.pth", large)
+    with pytest.raises(ValueError, match=r"--half: heads\.0\.bias has numbers beyond fp16's 65504"):
+        convert_file(path, tmp_path / "out.safetensors", half=True)
+    assert not (tmp_path / "out.safetensors").exists()
+    # Statistics are stored in fp32 anyhow.
+    path = saved(tmp_path / "y.pth", {**state, "bn1.running_var": torch.full((2,), 7e4)})
+    convert_file(path, tmp_path / "out.safetensors", half=True)
+    stored = load_weights(tmp_path / "out.safetensors")[0]["stem.0.1.running_var"]
+    assert torch.equal(stored, torch.full((2,), 7e4))
+
+
 def test_a_number_of_joints_that_no_data_set_has(others: SimpleNamespace, tmp_path: Path) -> None:
     content = others.bearpaw(others.Writer(), joints=21, stacks=1, depth=1, f=8)
     said = refused(saved(tmp_path / "x.pth", content))
@@ -249,7 +261,7 @@ def test_candidates_are_listed_for_a_file_of_no_known_layout(tmp_path: Path) -> 
         ),
         (lambda s: s["bn1.running_var"][1:].fill_(-1), "bn1.running_var holds a negative variance"),
         (lambda s: s.update({"bn1.bias": torch.zeros(2, dtype=torch.int32)}), "bn1.bias holds torch.int32"),
-        (lambda s: s.update({"bn1.bias": torch.zeros(2).to_sparse()}), "bn1.bias is no plain tensor"),
+        (lambda s: s.update({"bn1.bias": torch.zeros(2).to_sparse()}), "'bn1.bias' is no plain tensor"),
         (lambda s: s.update({"score.0.weight": torch.zeros(16, 6, 1, 1)}), "multiple of 4, not 6"),
     ],
 )
@@ -305,31 +317,3 @@ def test_files_of_other_kinds(state: State, tmp_path: Path) -> None:
     torch7.write_bytes(bytes([4, 0, 0, 0, 1, 0, 0, 0]) + bytes(40))
     assert "a file of Torch7, not of bearpaw" in refused(torch7, "bearpaw")
     assert "no .t7 file" in refused(saved(tmp_path / "y.pth", state), "torch7")
-
-
-@pytest.mark.parametrize("form", ["zip", "old", "safetensors"])
-def test_cut_and_flipped_files_are_one_sentence(others: SimpleNamespace, tmp_path: Path, form: str) -> None:
-    content = others.bearpaw(others.Writer(), stacks=1, depth=1, f=4)
-    whole, bad = tmp_path / "whole", tmp_path / "bad.pth"
-    if form == "safetensors":
-        save_file(content, whole)
-    else:
-        file = {"epoch": 3, "state_dict": content}
-        torch.save(file, whole, _use_new_zipfile_serialization=form == "zip")
-    raw = whole.read_bytes()
-    for length in [*range(0, len(raw), len(raw) // 20), len(raw) - 1]:
-        bad.write_bytes(raw[:length])
-        refused(bad)
-    rng = random.Random(1)
-    said: list[str] = []
-    for _ in range(60):
-        flipped = bytearray(raw)
-        for _ in range(rng.choice((1, 1, 4))):
-            flipped[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
-        bad.write_bytes(flipped)
-        try:
-            import_checkpoint(bad)
-        except ValueError as error:
-            said.append(str(error))
-    assert said
-    assert all(text.startswith(str(bad)) and "\n" not in text for text in said)

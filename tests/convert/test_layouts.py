@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from hourglass.build import load_network
+from hourglass.build import load_network, network_from_facts
 from hourglass.convert.importing import Imported, convert_file, import_checkpoint
 from hourglass.network_recipe import NetworkRecipe
 
@@ -125,6 +125,16 @@ def test_mmpose(others: SimpleNamespace, tmp_path: Path, stacks: int, head: str,
     assert done.facts.network == NetworkRecipe("cornernet", stacks, 8, 5)
     # One stack stores a block that stands between stacks: 2 convolutions, 2 norms of 5.
     assert done.unused == (12 if stacks == 1 and dead else 0)
+
+
+@pytest.mark.parametrize("source", ["bearpaw", "princeton", "mmpose"])
+def test_norms_are_those_of_the_sources(others: SimpleNamespace, tmp_path: Path, source: str) -> None:
+    # No checkpoint says them: eps matters for answers, momentum for going on with training.
+    torch.save(getattr(others, source)(others.Writer()), tmp_path / "x.pth")
+    network = network_from_facts(import_checkpoint(tmp_path / "x.pth").facts)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) > 20
+    assert {(norm.eps, norm.momentum, norm.affine) for norm in norms} == {(1e-5, 0.1, True)}
 
 
 def test_levels_are_not_taken_for_one_another(others: SimpleNamespace, tmp_path: Path) -> None:

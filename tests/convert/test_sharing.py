@@ -13,6 +13,7 @@ from torch import Tensor
 from hourglass.build import load_network, network_from_facts
 from hourglass.checkpoint import WeightFacts, WeightsError, save_weights
 from hourglass.convert.sharing import model_card, push_to_hub, save_to_folder, write_state_dict
+from hourglass.convert.sources import SOURCES
 from hourglass.models.weights import resolve
 from hourglass.network_recipe import NetworkRecipe
 from hourglass.skeleton import LSP14, Skeleton
@@ -64,8 +65,10 @@ def test_a_state_dict_has_its_own_ending(weights: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_loads_as_it_was_saved(weights: Path, tmp_path: Path) -> None:
-    folder = save_to_folder(weights, tmp_path / "shared")
-    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "model.safetensors"]
+    folder = tmp_path / "shared"
+    assert save_to_folder(weights, folder) == FACTS
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert WeightFacts.from_json((folder / "config.json").read_text()) == FACTS
     assert resolve(folder) == folder / "model.safetensors"
     network, facts = load_network(folder)
     assert facts == FACTS
@@ -80,6 +83,16 @@ def test_a_folder_with_other_weights_is_left_alone(weights: Path) -> None:
     assert sorted(p.name for p in weights.parent.iterdir()) == ["mine.safetensors"]
 
 
+@pytest.mark.parametrize("name", ["README.md", "config.json", "model.safetensors"])
+def test_files_of_others_are_not_written_over(weights: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / name).write_bytes(b"of somebody else")
+    with pytest.raises(FileExistsError, match=f"project already holds {name}; give an empty folder"):
+        save_to_folder(weights, folder)
+    assert [p.read_bytes() for p in folder.iterdir()] == [b"of somebody else"]
+
+
 def test_what_is_no_weights_is_not_shared(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"no")
     with pytest.raises(WeightsError, match=r"x\.safetensors"):
@@ -88,7 +101,8 @@ def test_what_is_no_weights_is_not_shared(tmp_path: Path) -> None:
 
 
 def test_the_card_says_what_the_weights_know(weights: Path, tmp_path: Path) -> None:
-    card = ModelCard.load(save_to_folder(weights, tmp_path / "shared") / "README.md")
+    save_to_folder(weights, tmp_path / "shared")
+    card = ModelCard.load(tmp_path / "shared" / "README.md")
     assert card.data.library_name == "hourglass-pose"
     assert card.data.license == "apache-2.0"
     assert card.data.pipeline_tag == "keypoint-detection"
@@ -102,6 +116,10 @@ def test_the_card_says_what_the_weights_know(weights: Path, tmp_path: Path) -> N
         "moved by -0.375",
         "| training data | lspet train |",
         "| source | open-mmlab/mmpose: x.pth |",
+        "| licence of the weights | Apache-2.0 |",
+        "| licence of the source's code | Apache-2.0 |",
+        "## Limits",
+        "Converted from another project",
         "* PCK@0.2: mean 61.25, on val",
         "batch_size: 3",
         'Predictor.from_pretrained("owner/name")',
@@ -115,11 +133,26 @@ def test_a_bare_card_does_not_invent_anything() -> None:
     facts = WeightFacts("bare", NetworkRecipe(), LSP14, 64, (0, 0, 0), (1, 1, 1))
     text = model_card(facts, 1_000_000)
     assert vars(ModelCard(text).data).get("license") is None
-    assert "| licence | not stated" in text
+    assert "| licence of the weights | not stated" in text
     assert "| training data | not stated |" in text
-    assert "## Measured" not in text
-    assert "## Recipe" not in text
-    assert "convention" not in text
+    assert "## Measured\n\nNothing yet." in text
+    assert "## Limits" in text
+    for word in ("## Recipe", "convention", "source's code", "Converted", "negative Gaussian"):
+        assert word not in text
+
+
+def test_the_card_tells_what_else_differs() -> None:
+    facts = replace(FACTS, signed=True, source="", offset_hm=0.0)
+    assert "| hidden joints | answered with a negative Gaussian |" in model_card(facts, 1)
+
+
+@pytest.mark.parametrize(("source", "licence"), [("bearpaw", "GPL-3.0"), ("princeton", "BSD-3-Clause")])
+def test_the_licence_of_a_sources_code_is_told(source: str, licence: str) -> None:
+    origin = f"{SOURCES[source].project}: hg.pth"
+    text = model_card(replace(FACTS, source=origin, licence=""), 1)
+    assert f"| licence of the source's code | {licence} |" in text
+    assert "| licence of the weights | not stated" in text
+    assert vars(ModelCard(text).data).get("license") is None
 
 
 def test_words_of_others_do_not_break_the_card() -> None:
@@ -138,7 +171,7 @@ def test_words_of_others_do_not_break_the_card() -> None:
     told = vars(card.data)
     assert (told["license"], told["license_name"]) == ("other", "ask me: now\n# x")
     headings = [line for line in card.content.splitlines() if line.startswith("#")]
-    assert headings == ["# n: [1] ---", "## Use"]
+    assert headings == ["# n: [1] ---", "## Use", "## Measured", "## Limits"]
     assert "| training data | a \\|b\\| |" in card.content
 
 
@@ -171,7 +204,7 @@ def test_the_hub_gets_weights_and_card(weights: Path, hub: type[Hub]) -> None:
     (_, created), (_, uploaded) = hub.asked
     assert created == {"repository": "me/pose", "private": True, "exist_ok": True}
     assert uploaded["repo_id"] == "me/pose"
-    assert set(uploaded["files"]) == {"README.md", "model.safetensors"}
+    assert set(uploaded["files"]) == {"README.md", "config.json", "model.safetensors"}
     assert uploaded["files"]["model.safetensors"] == weights.read_bytes()
     assert 'from_pretrained("me/pose")' in uploaded["files"]["README.md"].decode()
     assert not Path(uploaded["folder_path"]).exists()

@@ -21,7 +21,7 @@ from hourglass.convert.reading import is_torch7, read_tensors
 from hourglass.convert.sources import DATA, SOURCES, choose_data
 from hourglass.convert.torch7 import read_torch7
 from hourglass.convert.torch7_graph import unfold
-from hourglass.convert.torch7_match import match_network
+from hourglass.convert.torch7_networks import match_network
 from hourglass.network_recipe import NetworkRecipe
 from hourglass.skeleton import Skeleton
 
@@ -134,8 +134,16 @@ def convert_file(
     imported = import_checkpoint(path, source, data, input_px, name, licence)
     if out.exists() and out.samefile(path):
         raise ValueError(f"{out} is the checkpoint itself; give another file")
+    if half:
+        _check_half(imported.state)
     save_weights(out, imported.state, imported.facts, half)
     return imported
+
+
+def _check_half(state: dict[str, Tensor]) -> None:
+    for name, tensor in state.items():
+        if "running_" not in name and not bool(torch.isfinite(tensor.half()).all()):
+            raise ValueError(f"--half: {name} has numbers beyond fp16's 65504; leave the option out")
 
 
 def _read(path: Path, source: str) -> tuple[str, _Found]:
@@ -152,10 +160,14 @@ def _read(path: Path, source: str) -> tuple[str, _Found]:
     if source == AUTO:
         # anibali's layout, preparation and joints are bearpaw's, so bearpaw stands for both.
         known = recognise(state)
-        if known is None:
-            keys = "; ".join(f"{name} has {key}" for name, (key, _) in LAYOUTS.items())
+        keys = "; ".join(
+            f"{name} has {key}" for name, (key, _) in LAYOUTS.items() if name in known or not known
+        )
+        if len(known) > 1:
+            raise LayoutError(f"has keys of several layouts: {keys}")
+        if not known:
             raise LayoutError(f"is of no known layout: it has {some(state)}, but {keys}")
-        source = known
+        source = known[0]
     layout = read_layout(state, SOURCES[source].layout or "")
     shapes = _shapes(layout.network, layout.joints)
     theirs = translate(state, layout, shapes)
@@ -189,8 +201,6 @@ def _complete(path: Path, found: _Found, facts: WeightFacts) -> dict[str, Tensor
 
 
 def _checked(path: Path, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-        raise WeightsError(f"{path}: {key} is no plain tensor")
     if tensor.shape != shape:
         raise WeightsError(f"{path}: {key} has the shape {_size(tensor.shape)}, expected was {_size(shape)}")
     if key.endswith("num_batches_tracked"):

@@ -189,9 +189,9 @@ _PRE_PARTS = ("bn1", "conv1", "bn2", "conv2", "bn3", "conv3")
 _BASIC_PARTS = tuple((part, part) for part in ("conv1", "bn1", "conv2", "bn2"))
 
 
-def recognise(state: State) -> str | None:
-    """The layout whose own key is in the file, or None."""
-    return next((name for name, (key, _) in LAYOUTS.items() if key in state), None)
+def recognise(state: State) -> list[str]:
+    """The layouts whose own key is in the file: one, or the file is foreign or ambiguous."""
+    return [name for name, (key, _) in LAYOUTS.items() if key in state]
 
 
 def read_layout(state: State, name: str) -> Layout:
@@ -199,7 +199,7 @@ def read_layout(state: State, name: str) -> Layout:
     key, read = LAYOUTS[name]
     if key not in state:
         like = recognise(state)
-        hint = f"; it looks like {like}'s" if like else ""
+        hint = f"; it looks like {like[0]}'s" if like else ""
         raise LayoutError(f"has no {key}, as files of {name} do, but {some(state)}{hint}")
     return read(state)
 
@@ -237,8 +237,14 @@ _COUNTER = ".num_batches_tracked"
 def some(keys: Iterable[str], most: int = 3) -> str:
     """The first few keys, and how many more there are."""
     listed = list(keys)
-    shown = ", ".join(key if len(key) <= 80 else key[:80] + "..." for key in listed[:most])
+    shown = ", ".join(_readable(key) for key in listed[:most])
     return shown + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def _readable(key: str) -> str:
+    """A key for a message; files of others may have anything in it."""
+    key = key if key.isprintable() else repr(key)
+    return key if len(key) <= 80 else key[:80] + "..."
 
 
 def _count(state: State, pattern: str) -> int:

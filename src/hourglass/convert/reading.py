@@ -3,6 +3,7 @@
 import pickle
 import pickletools
 import re
+import tarfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -10,14 +11,20 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hourglass.checkpoint import FORMAT, WeightsError
 
 _PREFIXES = ("module.", "model.")
 """What wrappers put before every key; a file may have several of them."""
 
-_HARMLESS = re.compile(r"torch\._utils\._rebuild_\w+$|torch\.\w*Storage$|collections\.OrderedDict$")
+_FOLDER = 0x10
+"""A bit of a zip entry's attributes, which makes PyTorch read nothing and say nothing."""
+
+_HARMLESS = re.compile(
+    r"torch\._utils\._rebuild_\w+$|torch\.(cuda\.)?\w*Storage$|collections\.OrderedDict$"
+    r"|torch\.nn\.parameter\.Parameter$|torch\.(Size|device|(b?float|u?int|complex)\d+)$"
+)
 
 
 def is_torch7(path: Path) -> bool:
@@ -40,7 +47,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             start = file.read(9)
     except OSError as error:
         raise WeightsError(f"{path} can't be read: {error.strerror or error}") from error
-    state = _read_safetensors(path) if start[8:] == b"{" else _state_dict(_read_pickle(path), path)
+    if start[8:] == b"{":
+        state = _read_safetensors(path)
+    else:
+        zipped = start[:4] == b"PK\x03\x04"  # PyTorch's own way to tell its two forms apart
+        if zipped:
+            _check_archive(path)
+        state = _state_dict(_read_pickle(path, zipped), path)
     while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in state)), ""):
         state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
     return state
@@ -61,30 +74,81 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _read_pickle(path: Path) -> Any:
+def _check_archive(path: Path) -> None:
+    """Raise WeightsError for a zip archive that isn't PyTorch's, or is not whole.
+
+    PyTorch stores its records as they are, but reads packed ones too, which could unfold beyond any memory.
+    And it looks at no checksum, so that a bit that moves a record would give other numbers without a word.
+    """
     try:
-        with warnings.catch_warnings():
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            names = [entry.filename for entry in entries]
+            if any(name.endswith("/constants.pkl") for name in names):
+                raise WeightsError(f"{path} is refused: it holds a TorchScript program, not a state dict")
+            if not any(name.endswith("/data.pkl") for name in names):
+                raise WeightsError(
+                    f"{path} is a zip archive of {_some_names(names)}, not one that PyTorch made"
+                )
+            packed = next((entry.filename for entry in entries if entry.compress_type), "")
+            folders = any(entry.external_attr & _FOLDER for entry in entries)
+            overlapping = sum(entry.file_size for entry in entries) > path.stat().st_size
+            if packed or folders or overlapping or archive.comment:
+                what = f"{packed} in it is packed" if packed else "it is no plain row of records"
+                raise WeightsError(f"{path} is refused: {what}, and PyTorch makes no such files")
+            damaged = archive.testzip()
+    except WeightsError:
+        raise
+    except Exception as error:  # damaged bytes make zipfile stumble in many ways
+        raise WeightsError(f"{path} is cut off or damaged: as a zip archive it is not whole") from error
+    if damaged is not None:
+        raise WeightsError(f"{path} is damaged: the checksum of {damaged} is wrong")
+
+
+def _some_names(names: list[str]) -> str:
+    return ", ".join(_shown(name) for name in names[:2]) or "nothing"
+
+
+def _read_pickle(path: Path, zipped: bool) -> Any:
+    try:
+        with warnings.catch_warnings(), open(path, "rb") as file:
             # torch remarks on a pickle's protocol and on old storages.
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+            # The older form has a list of the tensors that follow; with a damaged one they would stay unread.
+            rest = b"" if zipped else file.read(1)
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from error
     except Exception as error:  # the unpickler meets any bytes and stumbles in any way
-        if "TorchScript" in str(error):
+        if _is_tar(path):
             raise WeightsError(
-                f"{path} is refused: it holds a TorchScript program, not a state dict"
+                f"{path} is in the tar form of the first PyTorch versions, which can't be read without "
+                "running it; save it again with a later one"
             ) from error
         raise WeightsError(f"{path} is cut off or damaged, or no checkpoint at all") from error
+    if rest:
+        raise WeightsError(f"{path} is damaged: there is more in it than its own list of tensors says")
+    return loaded
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except Exception:
+        return False
 
 
 def _refusal(path: Path, said: str) -> str:
     named = re.search(r"GLOBAL ([^\s,]+)", said)
     name = named.group(1).rstrip(".") if named else next(_foreign_names(path), "")
     if not name:
-        return f"{path} is refused: it is damaged, or pickled in a way that can't be read without running it"
+        return (
+            f"{path} is refused: it is damaged, pickled in another way than torch.save's own, "
+            "or no checkpoint at all"
+        )
     return (
-        f"{path} is refused: besides tensors it holds {name}, which may run code when it is read; "
-        "have someone who trusts the file save its state_dict alone"
+        f"{path} is refused: besides tensors it holds {name[:80]}; only tensors and plain values are read, "
+        "since anything else could run code; have someone who trusts the file save its state_dict alone"
     )
 
 
@@ -135,7 +199,26 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
                 f"{path}: {_shown(key)} holds a {type(value).__name__}; expected was a dict of tensors, or a "
                 "dict with one under state_dict"
             )
+        if not _is_plain(value):
+            raise WeightsError(f"{path}: {_shown(key)} is no plain tensor")
+    # A few stored bytes can be called a tensor of any size, which would fill the memory when it is copied.
+    if sum(value.numel() * value.element_size() for value in state.values()) > path.stat().st_size:
+        raise WeightsError(f"{path} is refused: its tensors are larger than what the file stores")
     return dict(state)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor has a number of its own in each place, on the CPU."""
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided or tensor.is_nested:
+        return False
+    if tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
+        return False
+    reach = 0  # of the inner dimensions; a stride within it would meet the same number twice
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return False
+        reach += stride * (size - 1)
+    return True
 
 
 def _shown(key: Any) -> str:

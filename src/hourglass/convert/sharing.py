@@ -1,16 +1,27 @@
 """Our weights for others: a plain state dict, a folder with a model card, a repository on the hub."""
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from hourglass.build import load_network
-from hourglass.checkpoint import WeightFacts, save_checkpoint, write_atomically, write_text_atomically
+from hourglass.checkpoint import (
+    WeightFacts,
+    WeightsError,
+    load_weights,
+    save_checkpoint,
+    write_atomically,
+    write_text_atomically,
+)
+from hourglass.convert.sources import source_of
 from hourglass.models.size import trainable_parameters
-from hourglass.models.weights import HUB_FILE, resolve
+from hourglass.models.weights import HUB_FILE, hub_errors, reason, resolve
 from hourglass.network_recipe import NetworkRecipe
 
 CARD = "README.md"
+CONFIG = "config.json"
+"""The facts once more, for people and for the hub; `load_network` reads those in the weight file."""
 
 _KNOWN_LICENCES = (
     "apache-2.0",
@@ -37,22 +48,36 @@ def write_state_dict(weights: str | Path | None, out: Path) -> WeightFacts:
     return facts
 
 
-def save_to_folder(weights: str | Path | None, folder: Path, repository: str = "owner/name") -> Path:
-    """Write a folder that `load_network` reads and that can be uploaded as it is: weights and model card.
+def save_to_folder(weights: str | Path | None, folder: Path, repository: str = "owner/name") -> WeightFacts:
+    """Write a folder that `load_network` reads and that can be uploaded as it is; returns the weights' facts.
 
-    The card's example loads from `repository`.
+    It holds the weights, their facts as JSON, and a model card whose example loads from `repository`. A
+    folder that this function wrote before is written over.
 
-    Raises FileNotFoundError or WeightsError, naming the weights, FileExistsError when the folder already
-    holds other weights, OSError naming what can't be written.
+    Raises FileNotFoundError or WeightsError, naming the weights, FileExistsError when the folder holds files
+    of others, OSError naming what can't be written.
     """
     network, facts = load_network(weights)
     content = resolve(weights).read_bytes()
-    others = [p.name for p in sorted(folder.glob("*.safetensors")) if p.name != HUB_FILE]
-    if others:
-        raise FileExistsError(f"{folder} already holds {', '.join(others)}; give an empty folder")
+    _check_free(folder)
     write_atomically(folder / HUB_FILE, lambda part: part.write_bytes(content))
+    write_text_atomically(folder / CONFIG, json.dumps(json.loads(facts.to_json()), indent=1) + "\n")
     write_text_atomically(folder / CARD, model_card(facts, trainable_parameters(network), repository))
-    return folder
+    return facts
+
+
+def _check_free(folder: Path) -> None:
+    """Raise FileExistsError unless a folder has no weights, or those that `save_to_folder` wrote."""
+    there = [p.name for p in sorted(folder.glob("*.safetensors")) if p.name != HUB_FILE]
+    if (folder / HUB_FILE).exists():
+        try:
+            load_weights(folder / HUB_FILE)
+        except WeightsError:
+            there.append(HUB_FILE)
+    else:
+        there += [name for name in (CARD, CONFIG) if (folder / name).exists()]
+    if there:
+        raise FileExistsError(f"{folder} already holds {', '.join(there)}; give an empty folder")
 
 
 def push_to_hub(weights: str | Path | None, repository: str, private: bool = False) -> str:
@@ -65,8 +90,9 @@ def push_to_hub(weights: str | Path | None, repository: str, private: bool = Fal
     if repository.count("/") != 1 or not all(repository.split("/")):
         raise ValueError(f"{repository!r} is no repository of the hub: give owner/name")
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    # ValueError comes of a card that the hub doesn't take.
+    refusals: tuple[type[Exception], ...] = (*hub_errors(), ValueError)
     with tempfile.TemporaryDirectory() as folder:
         save_to_folder(weights, Path(folder), repository)
         hub = HfApi()
@@ -75,9 +101,8 @@ def push_to_hub(weights: str | Path | None, repository: str, private: bool = Fal
             commit = hub.upload_folder(
                 repo_id=repository, folder_path=folder, commit_message="Upload weights with hourglass"
             )
-        except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise OSError(f"{repository} can't be uploaded: {reason}") from error
+        except refusals as error:
+            raise OSError(f"{repository} can't be uploaded: {reason(error)}") from error
     return str(commit)
 
 
@@ -102,8 +127,11 @@ def model_card(facts: WeightFacts, parameters: int, repository: str = "owner/nam
         "## Use\n\n```python\nfrom hourglass import Predictor\n\n"
         f'pose = Predictor.from_pretrained("{repository}")("photo.jpg")[0]\n```\n',
     ]
-    if facts.metrics:
-        parts.append(f"## Measured\n\n{_measured(facts)}\n")
+    measured = _measured(facts) or (
+        "Nothing yet. `hourglass evaluate` scores these weights on annotated people."
+    )
+    parts.append(f"## Measured\n\n{measured}\n")
+    parts.append("## Limits\n\n" + "\n".join(f"* {limit}" for limit in _limits(facts)) + "\n")
     if facts.recipe:
         parts.append(f"## Recipe\n\n```yaml\n{facts.recipe.strip()}\n```\n")
     return "\n".join(parts)
@@ -126,12 +154,32 @@ def _rows(facts: WeightFacts, parameters: int) -> list[tuple[str, str]]:
     ]
     if facts.offset_hm:
         rows.append(("convention", f"decoded cells are moved by {facts.offset_hm:g} to pixel-centre ones"))
+    if facts.signed:
+        rows.append(("hidden joints", "answered with a negative Gaussian"))
     rows += [
         ("training data", _cell(facts.data) or "not stated"),
         ("source", _cell(facts.source) or "trained with hourglass"),
-        ("licence", _cell(facts.licence) or "not stated: ask whoever trained these weights"),
+        ("licence of the weights", _cell(facts.licence) or "not stated: ask whoever trained them"),
     ]
+    kind = source_of(facts.source)
+    if kind is not None:
+        rows.append(("licence of the source's code", kind.licence))
     return rows
+
+
+def _limits(facts: WeightFacts) -> list[str]:
+    """What any weights of this package can't do, and what these can't."""
+    limits = [
+        "One person at a time, whole body in view, in a box from elsewhere or alone in the picture.",
+        "People, poses and photos unlike the training data's are foreign to it, and errors need not be "
+        "spread evenly over ages, bodies and clothes.",
+        "Left and right are confused most often, on people seen from behind or upside down.",
+        "Scores are heights of heatmap peaks, not calibrated probabilities.",
+        "Photos of people come with terms of their own: see those of the training data before other uses.",
+    ]
+    if facts.source:
+        limits.append("Converted from another project; its published scores are not measured again here.")
+    return limits
 
 
 def _measured(facts: WeightFacts) -> str:

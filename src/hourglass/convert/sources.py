@@ -52,6 +52,7 @@ class Source:
 
     Args:
         project: its repository.
+        licence: of the project's code; what holds for its weights none of them says.
         means: by data set, what is subtracted from RGB in 0..1; the first one is taken where two fit.
         std: what RGB is divided by.
         sigma_hm: of its Gaussian targets, in cells.
@@ -62,6 +63,7 @@ class Source:
     """
 
     project: str
+    licence: str
     means: Mapping[str, Colours]
     std: Colours
     sigma_hm: float
@@ -71,15 +73,22 @@ class Source:
 
 
 SOURCES: dict[str, Source] = {
-    "bearpaw": Source("bearpaw/pytorch-pose", _BEARPAW_MEANS, _ONE, 1.0, 0.0, "bearpaw"),
+    "bearpaw": Source("bearpaw/pytorch-pose", "GPL-3.0", _BEARPAW_MEANS, _ONE, 1.0, 0.0, "bearpaw"),
     "anibali": Source(
-        "anibali/pytorch-stacked-hourglass", {"mpii": _BEARPAW_MEANS["mpii"]}, _ONE, 1.0, 0.0, "bearpaw"
+        "anibali/pytorch-stacked-hourglass",
+        "see there; it came from bearpaw/pytorch-pose, which is GPL-3.0",
+        {"mpii": _BEARPAW_MEANS["mpii"]},
+        _ONE,
+        1.0,
+        0.0,
+        "bearpaw",
     ),
     "princeton": Source(
-        "princeton-vl/pytorch_stacked_hourglass", {"mpii": _NONE}, _ONE, 1.0, 0.0, "princeton"
+        "princeton-vl/pytorch_stacked_hourglass", "BSD-3-Clause", {"mpii": _NONE}, _ONE, 1.0, 0.0, "princeton"
     ),
     "mmpose": Source(
         "open-mmlab/mmpose",
+        "Apache-2.0",
         {"mpii": _IMAGENET_MEAN, "coco": _IMAGENET_MEAN},
         _IMAGENET_STD,
         2.0,
@@ -88,6 +97,7 @@ SOURCES: dict[str, Source] = {
     ),
     "torch7": Source(
         "princeton-vl/pose-hg-demo and pose-hg-train",
+        "BSD-3-Clause (pose-hg-train)",
         {"mpii": _NONE, "flic": _NONE},
         _ONE,
         1.75,
@@ -96,6 +106,11 @@ SOURCES: dict[str, Source] = {
     ),
 }
 """By the word after `--from`. All of them take RGB."""
+
+
+def source_of(origin: str) -> Source | None:
+    """The project that `WeightFacts.source` names, None where the weights are not converted ones."""
+    return next((kind for kind in SOURCES.values() if origin.startswith(f"{kind.project}: ")), None)
 
 
 def choose_data(source: str, joints: int, asked: str = "") -> str:

@@ -88,19 +88,30 @@ class Strided:
     offset: int
     storage: Storage | None
 
+    @property
+    def reach(self) -> int:
+        """How far the last number lies behind the first one."""
+        return sum((size - 1) * stride for size, stride in zip(self.sizes, self.strides, strict=True))
+
     def tensor(self) -> Tensor:
         """A float32 copy. Raises ValueError for a view that leaves its storage or repeats its numbers."""
         numbers = np.empty(0, np.float32) if self.storage is None else self.storage.numbers
         count = int(np.prod(self.sizes, dtype=object))
-        last = self.offset + sum((size - 1) * s for size, s in zip(self.sizes, self.strides, strict=True))
         if min(self.sizes, default=0) < 1 or min((self.offset, *self.strides)) < 0:
             raise ValueError("has no numbers or counts backwards")
-        if count > len(numbers) or last >= len(numbers):
-            raise ValueError(f"needs {max(count, last + 1)} numbers, but {len(numbers)} are stored")
+        needed = max(count, self.offset + self.reach + 1)
+        if needed > len(numbers):
+            raise ValueError(f"needs {needed} numbers, but {len(numbers)} are stored")
+        inner = 0  # reach of the inner dimensions; a stride within it would meet the same number twice
+        for stride, size in sorted(zip(self.strides, self.sizes, strict=True)):
+            if size > 1 and stride <= inner:
+                raise ValueError("has the same numbers in several places")
+            inner += stride * (size - 1)
         # Torch7 often keeps a network's whole weights in one storage: copy this view alone.
         size = numbers.itemsize
+        strides = [stride if n > 1 else 0 for stride, n in zip(self.strides, self.sizes, strict=True)]
         view = np.lib.stride_tricks.as_strided(
-            numbers[self.offset :], self.sizes, [size * stride for stride in self.strides], writeable=False
+            numbers[self.offset :], self.sizes, [size * stride for stride in strides], writeable=False
         )
         return torch.from_numpy(view.astype(np.float32, order="C"))
 
@@ -109,7 +120,8 @@ def read_torch7(path: Path) -> Value:
     """The one object that a .t7 file holds, references between its parts kept.
 
     Raises WeightsError, naming the file and the offending object, for one that is cut off or damaged, is in
-    Torch7's text form, or holds a Lua function or an object of an unknown class.
+    Torch7's text form, has anything after its object, or holds a Lua function or an object of an unknown
+    class.
     """
     try:
         raw = path.read_bytes()
@@ -117,7 +129,12 @@ def read_torch7(path: Path) -> Value:
         raise WeightsError(f"{path} can't be read: {error.strerror or error}") from error
     if raw[:2].strip().isdigit() and raw[1:2] == b"\n":
         raise WeightsError(f"{path} is in Torch7's text form; save it again in the binary one")
-    return _Reader(raw, path).read()
+    reader = _Reader(raw, path)
+    value = reader.read()
+    if reader.at < len(raw):
+        # A damaged count of entries hands them on from table to table, until some are left over at the end.
+        raise WeightsError(f"{path} is damaged: {len(raw) - reader.at} bytes follow its object")
+    return value
 
 
 class _Reader:

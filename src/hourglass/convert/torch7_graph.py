@@ -1,8 +1,8 @@
 """A network that Torch7 saved, as a graph of plain layers.
 
 Torch7 files have no names for their weights. What they have is the graph itself: modules within modules, and
-nngraph's nodes, each with a list of the nodes that it reads. This is unfolded to layers here; `torch7_match`
-finds out which layer is which.
+nngraph's nodes, each with a list of the nodes that it reads. This is unfolded to layers here, and
+`torch7_networks` finds out which layer is which.
 """
 
 from dataclasses import dataclass, field
@@ -113,6 +113,8 @@ class _Unfolding:
                 waiting.append((data, True))
                 waiting += [(source, False) for source in reversed(sources) if source not in results]
                 continue
+            if data["selectindex"] is not None or data["nSplitOutputs"] is not None:
+                raise WeightsError("the network's graph splits a table, which no stacked hourglass does")
             flows = [results[source] for source in sources]
             read = flows[0] if len(flows) == 1 else flows
             if isinstance(data["module"], Object):

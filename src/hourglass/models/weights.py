@@ -45,20 +45,32 @@ def resolve(name: str | Path | None = None) -> Path:
     )
 
 
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What the hub's client raises when the hub refuses or can't be reached."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # Its base is the network library's own error, which a broken connection raises as it is.
+    return (*HfHubHTTPError.__bases__, HFValidationError, OSError)
+
+
+def reason(error: Exception) -> str:
+    """The first line of what an error says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _may_be_hub_id(name: str) -> bool:
     """`owner/repository`; a mistyped file name need not wait for the hub's answer."""
-    return name.count("/") == 1 and not name.startswith((".", "/")) and not name.endswith(FILE_SUFFIXES)
+    repository = name.partition("@")[0]
+    return repository.count("/") == 1 and not name.startswith((".", "/")) and not name.endswith(FILE_SUFFIXES)
 
 
 def _from_hub(name: str) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repository, _, revision = name.partition("@")
     try:
         return Path(hf_hub_download(repository, HUB_FILE, revision=revision or None))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except hub_errors() as error:
         raise FileNotFoundError(
-            f"the weights {name!r} are no file here and can't be had from the hub: {reason}"
+            f"the weights {name!r} are no file here and can't be had from the hub: {reason(error)}"
         ) from error

@@ -1,10 +1,8 @@
 """The Torch7 reader: plain values, shared parts, deep nesting, and everything that is refused."""
 
-import random
 import struct
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -66,12 +64,17 @@ def test_a_view_takes_its_own_numbers_only() -> None:
 
     storage = Storage(np.arange(20, dtype="<f8"))
     assert torch.equal(Strided((2, 2), (1, 2), 3, storage).tensor(), torch.tensor([[3.0, 5.0], [4.0, 6.0]]))
+    # How far the only one of a dimension would be from the next doesn't matter.
+    assert torch.equal(Strided((1, 2), (2**62, 1), 1, storage).tensor(), torch.tensor([[1.0, 2.0]]))
     for sizes, strides, offset, words in (
         ((4, 5), (5, 1), 1, "needs 21 numbers, but 20 are stored"),
         ((1000, 1000), (0, 0), 0, "needs 1000000 numbers"),
         ((3,), (-1,), 5, "counts backwards"),
         ((2**40, 2**40), (2**40, 1), 0, "numbers, but 20"),
         ((0,), (1,), 0, "has no numbers"),
+        ((3, 2), (1, 1), 0, "has the same numbers in several places"),
+        ((3, 3), (2, 1), 0, "has the same numbers in several places"),
+        ((2,), (0,), 0, "has the same numbers in several places"),
         ((), (), 0, "has no numbers"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -131,27 +134,3 @@ def test_the_text_form_is_named(tmp_path: Path) -> None:
 def test_bytes_that_promise_too_much(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "x.t7").write_bytes(raw)
     assert "damaged" in refused(tmp_path / "x.t7")
-
-
-def test_cut_and_flipped_files_are_one_sentence(
-    others: SimpleNamespace, torch7: SimpleNamespace, tmp_path: Path
-) -> None:
-    path = torch7.written(tmp_path / "whole.t7", torch7.eccv(torch7.Lua(others), stacks=1, f=4, depth=1))
-    raw = path.read_bytes()
-    bad = tmp_path / "bad.t7"
-    for length in [*range(8, len(raw), max(1, len(raw) // 30)), len(raw) - 1]:
-        bad.write_bytes(raw[:length])
-        assert "cut off" in refused(bad)
-    rng = random.Random(0)
-    said: list[Any] = []
-    for _ in range(150):
-        flipped = bytearray(raw)
-        for _ in range(rng.choice((1, 1, 3))):
-            flipped[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
-        bad.write_bytes(flipped)
-        try:
-            import_checkpoint(bad, "torch7")
-        except ValueError as error:
-            said.append(str(error))
-    assert 0 < len(said) < 150  # some bits are those of gradients, or of a weight that stays plausible
-    assert all(str(bad) in text and "\n" not in text for text in said)
