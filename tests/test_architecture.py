@@ -54,7 +54,7 @@ STRANGERS_AMONG_THEMSELVES = 2
 """In this layer a group may import its own package, but no other group."""
 
 OPTIONAL = {"onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "fastapi", "starlette", "uvicorn"}
-OPTIONAL |= {"av", "faster_coco_eval", "ray", "rtmlib"}
+OPTIONAL |= {"av", "faster_coco_eval", "ray", "rtmlib", "prometheus_client"}
 """What only an extra installs; `import hourglass.anything` must work without."""
 
 MAX_LINES = 400

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import typer
 
-from hourglass.cli import ablate, benchmark, convert, data, demo, evaluate, models, predict, score, train
+from hourglass.cli import (
+    ablate,
+    benchmark,
+    convert,
+    data,
+    demo,
+    evaluate,
+    models,
+    predict,
+    score,
+    serve,
+    train,
+)
 
 app = typer.Typer(
     name="hourglass",
@@ -21,6 +33,7 @@ app.command()(evaluate.evaluate)
 app.command()(score.score)
 app.command()(ablate.ablate)
 app.command()(predict.predict)
+app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(models.models)
 app.command()(convert.convert)

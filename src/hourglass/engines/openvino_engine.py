@@ -45,12 +45,13 @@ class OpenVinoNetwork(nn.Module):
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
         }
-        self._request = core.compile_model(model, "CPU", hints).create_infer_request()
+        self._request = core.compile_model(_by_rows(model), "CPU", hints).create_infer_request()
         self._stages = len(model.outputs)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         check_crops(image, self.signature)
-        crops = image.contiguous().numpy()
+        # Our crops lie row by row already, so this copies nothing.
+        crops = image.permute(0, 2, 3, 1).contiguous().numpy()
         parts = [self._run(crops[start : start + CHUNK]) for start in range(0, len(crops), CHUNK)]
         return [torch.from_numpy(np.concatenate(stage)) for stage in zip(*parts, strict=True)]
 
@@ -160,6 +161,16 @@ def signature_of(text: str, path: Path) -> tuple[str, Signature]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(f"{path} is a model of another program; export one with hourglass") from error
     raise EngineError(f"{path} is an engine of the format {written!r}; this version reads {FORMAT!r}")
+
+
+def _by_rows(model: Any) -> Any:
+    """The same model for crops (B, S, S, 3): the layout of a decoded picture."""
+    preprocess = _openvino().preprocess
+    layout = _openvino().Layout
+    steps = preprocess.PrePostProcessor(model.clone())
+    steps.input().tensor().set_layout(layout("NHWC"))
+    steps.input().model().set_layout(layout("NCHW"))
+    return steps.build()
 
 
 def _capabilities(core: Any) -> list[str]:

@@ -1,0 +1,97 @@
+"""What surrounds every answer: security headers, counting, and a 500 that tells nothing of this machine."""
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from hourglass.serving.metrics import Metrics
+from hourglass.serving.settings import Refused
+
+_log = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: App, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began_s, status = time.monotonic(), 0
+
+        async def guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, guarded)
+        except Exception:
+            name = secrets.token_hex(4)
+            _log.exception("request %s failed", name)
+            if status:
+                raise  # too late for another answer
+            text = f"something went wrong here; the server's log has it as {name}"
+            await _send_error(guarded, text, name)
+        finally:
+            path = getattr(scope.get("route"), "path", "other")
+            self.metrics.requests.labels(path, str(status)).inc()
+            self.metrics.seconds.labels(path).observe(time.monotonic() - began_s)
+
+
+def error_json(status: int, message: str, **more: str) -> dict[str, Any]:
+    """The body of every answer that is no success."""
+    return {"error": {"status": status, "message": message, **more}}
+
+
+def error_headers(refused: Refused) -> dict[str, str]:
+    """Headers that go with a refusal."""
+    headers = {}
+    if refused.retry_s is not None:
+        headers["Retry-After"] = str(refused.retry_s)
+    if refused.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+async def _send_error(send: Send, text: str, name: str) -> None:
+    body = json.dumps(error_json(500, text, id=name)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

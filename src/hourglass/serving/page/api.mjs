@@ -1,0 +1,56 @@
+// The server: what it has, and what it says of a picture.
+
+const KINDS = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"];
+let key = "";
+
+export class ServerError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export function useKey(text) {
+  key = text;
+}
+
+async function ask(path, options = {}) {
+  const headers = { ...options.headers, ...(key ? { "X-API-Key": key } : {}) };
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError(0, "the server can't be reached");
+  }
+  let content = null;
+  try {
+    content = await response.json();
+  } catch {
+    throw new ServerError(response.status, `the server answered with status ${response.status}`);
+  }
+  if (!response.ok) throw new ServerError(response.status, content?.error?.message ?? "no answer");
+  return content;
+}
+
+export async function model() {
+  return (await ask("/v1/models")).models[0];
+}
+
+// The answer for one picture; where the network has stages, with all of them and their heatmaps.
+export async function pose(blob, { boxes, flipTest, stages, signal }) {
+  const query = new URLSearchParams({ flip_test: flipTest, stages, heatmaps: stages });
+  if (boxes) query.set("boxes", boxes);
+  const headers = { "Content-Type": blob.type || "application/octet-stream" };
+  return ask(`/v1/pose?${query}`, { method: "POST", body: blob, headers, signal });
+}
+
+// A picture that the server can read: others, such as a phone's, are encoded anew by the browser.
+export async function readable(blob, bitmap) {
+  if (KINDS.includes(blob.type)) return blob;
+  const canvas = document.createElement("canvas");
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
+}
