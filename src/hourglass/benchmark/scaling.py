@@ -19,6 +19,7 @@ from hourglass.losses import heatmap_loss
 from hourglass.plots import scaling_curve
 from hourglass.recipe import NetworkRecipe
 from hourglass.skeleton import LSP14
+from hourglass.training.memory import keep_freed_memory
 
 EXPECTED = {"stacks": 1, "features": 2, "input_px": 2, "batch_size": 1, "people": 1, "dataset": 1}
 """The exponent that the arithmetic of each axis has: convolutions are square in width and in side."""
@@ -79,11 +80,13 @@ def measure_axis(axis: str, rounds: int = 3, values: Sequence[int] = ()) -> list
     points = []
     for value in values or VALUES[axis]:
         for what, run in _runs(axis, value).items():
+            keep_freed_memory(what == "training" and choose_device().type == "cpu")  # as training does
             run()
             peak = _peak_bytes(run)
             points.append(
                 Point(axis, what, value, statistics.median(_seconds(run) for _ in range(rounds)), peak)
             )
+    keep_freed_memory(False)
     return points
 
 

@@ -23,6 +23,9 @@ class OnnxNetwork(nn.Module):
         threads: 0 for as many as torch uses.
     """
 
+    own_threads = True
+    """They run beside torch's; see `inference.forward`."""
+
     def __init__(self, model: bytes, signature: Signature, threads: int = 0) -> None:
         super().__init__()
         runtime = _onnxruntime()

@@ -31,6 +31,9 @@ class OpenVinoNetwork(nn.Module):
         threads: 0 for as many as torch uses.
     """
 
+    own_threads = True
+    """They run beside torch's; see `inference.forward`."""
+
     def __init__(self, model: Any, signature: Signature, precision: str = "fp32", threads: int = 0) -> None:
         super().__init__()
         core = _openvino().Core()

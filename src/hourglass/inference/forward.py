@@ -1,5 +1,7 @@
 """Crops through a network to joints in crop pixels: the one place that runs a network to answer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -43,8 +45,9 @@ def answer_crops(
     another convention (`facts.offset_hm`) need a shift there. `precision` is the network's alone
     (float32 or bfloat16); decoding is float32.
     """
-    stages = run_stages(network, crops, facts, flip_test, precision)
-    answer = read_stage(stages[-1], facts, crops.shape[-1])
+    with _aside(network):
+        stages = run_stages(network, crops, facts, flip_test, precision)
+        answer = read_stage(stages[-1], facts, crops.shape[-1])
     return answer if stages[-1].ndim == 3 else replace(answer, stages=tuple(stages))
 
 
@@ -57,8 +60,26 @@ def answer_stages(
     precision: torch.dtype = torch.float32,
 ) -> list[CropAnswer]:
     """As `answer_crops`, with every supervised stage's own answer; the last one is the network's."""
-    stages = run_stages(network, crops, facts, flip_test, precision)
-    return [read_stage(stage, facts, crops.shape[-1]) for stage in stages]
+    with _aside(network):
+        stages = run_stages(network, crops, facts, flip_test, precision)
+        return [read_stage(stage, facts, crops.shape[-1]) for stage in stages]
+
+
+@contextmanager
+def _aside(network: nn.Module) -> Iterator[None]:
+    """One thread for torch's own steps while an engine has threads of its own.
+
+    Both pools keep their threads awake for a while after each piece of work, and so take each other's cores.
+    """
+    threads = torch.get_num_threads()
+    if not getattr(network, "own_threads", False) or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def run_stages(
