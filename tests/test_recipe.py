@@ -155,6 +155,23 @@ def test_a_duration_in_steps(duration: Duration, steps: int) -> None:
         ("train: {batch_size: null}", r"train\.batch_size"),
         ("train: {precision: fp8}", r"train\.precision"),
         ("train: {ema: 1}", r"train\.ema"),
+        ("train: {accumulate: 0}", r"train\.accumulate.*at least 1"),
+        ("train: {batch_size: 8, accumulate: 3}", r"train\.batch_size: 8 is no multiple of the 3 micro-b"),
+        (
+            "{target: {adaptive: square}, train: {accumulate: 2}}",
+            r"train\.accumulate: must be 1 with target\.adaptive",
+        ),
+        ("train: {cuda_graphs: true}", r"train\.cuda_graphs: records what train\.compile made"),
+        ("train: {compile: true, sync_batch_norm: true}", r"train\.compile: can't be used with train\.sync"),
+        ("train: {augment_on: gpu}", r"train\.augment_on: 'gpu' is not one of auto, loader, device"),
+        (
+            "{network: {build: chained}, target: {loss: cross_entropy}, train: {compile: true}}",
+            r"train\.compile: is made for networks of hourglasses, not for network\.build=chained",
+        ),
+        (
+            "{network: {build: chained}, target: {loss: cross_entropy}, train: {checkpoint_hourglasses: on}}",
+            r"train\.checkpoint_hourglasses: is made for networks of hourglasses",
+        ),
         ("train: {channels_last: maybe}", r"train\.channels_last"),
         ("train: {length: {epoch: 3}}", r"train\.length\.epoch"),
         ("train: {length: {epochs: 0}}", r"train\.length"),

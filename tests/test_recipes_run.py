@@ -12,7 +12,7 @@ from hourglass.build import load_network
 from hourglass.network_recipe import HOURGLASSES
 from hourglass.recipe import DataRecipe, Recipe, bundled_recipes, load_recipe
 from hourglass.structs import PersonRecord
-from hourglass.training import loop
+from hourglass.training import loop, state
 from hourglass.training.logs import read_rows
 
 BUNDLED = bundled_recipes()
@@ -70,7 +70,7 @@ def built(people: dict[tuple[str, str], list[PersonRecord]], monkeypatch: pytest
         return network
 
     monkeypatch.setattr(loop, "load_records", load)
-    monkeypatch.setattr(loop, "build_network", build_and_keep)
+    monkeypatch.setattr(state, "build_network", build_and_keep)
     monkeypatch.setattr(loop, "_draw_curve", lambda out: None)  # half of a run's time, and the same for all
     return kept
 

@@ -183,7 +183,7 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
     elif data.name == "pack":
         from hourglass.data.pack import load_records as pack
 
-        records = pack(root, split)
+        records = pack(data.root, split)
     else:
         from hourglass.data.synthetic import load_records as synthetic
 

@@ -36,6 +36,11 @@ class DataRecipe:
     sides: str = ""
     """left and right: empty as the file has them, `observer` for those of who looks at the picture, `person`
     for the person's own (`flic` only, which comes with both)"""
+    stream: bool = False
+    """`pack`: read training people shard by shard as they are needed, not all at the start; root may be an
+    address"""
+    buffer: int = 4096
+    """`stream`: people who are mixed at a time"""
     skeleton: str = "lsp14"
     """`synthetic`: which built-in skeleton to render"""
     people: int = 0
@@ -67,6 +72,10 @@ class DataRecipe:
                 f"{value} is no option of {self.name}, but of {', '.join(owners[value])}{why}",
             )
         check(self.input_px >= 1, "data.input_px", f"must be positive, not {self.input_px}")
+        check(self.buffer >= 1, "data.buffer", f"must be at least 1, not {self.buffer}")
+        if self.stream:
+            check(self.name == "pack", "data.stream", f"is for data.name=pack, not for {self.name}")
+            check(not self.people, "data.people", "must be 0 with data.stream, which reads whole shards")
         check(self.workers >= 1, "data.workers", f"must be at least 1, not {self.workers}")
         for name in ("people", "val_people", "cache_gb"):
             check(getattr(self, name) >= 0, f"data.{name}", "can't be negative")

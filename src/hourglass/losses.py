@@ -32,21 +32,22 @@ def joint_losses(
             shortens the plateau on which the network answers zero everywhere.
         sign: (B, J), -1 where the target is a negative Gaussian (MSSH, equation 1), else 1.
     """
-    targets: dict[tuple[int, int], Tensor] = {}
+    # Made once for each resolution and shared by its stages; of a stage only the difference is kept.
+    targets: dict[tuple[int, int], tuple[Tensor, Tensor | None]] = {}
     last_width = stages[-1].shape[-1]
     terms = []
     for stage in stages:
         height, width = stage.shape[-2:]
-        target = targets.get((height, width))
-        if target is None:
+        if (height, width) not in targets:
             cells = input_to_heatmap(keypoints_input, stride * last_width / width)
             target = heatmap.encode(cells, height, width, sigma_hm)
             if sign is not None:
                 target = target * sign[..., None, None]
-            targets[height, width] = target
+            targets[height, width] = target, 1 + peak_weight * target.abs() if peak_weight else None
+        target, importance = targets[height, width]
         error = (stage.float() - target) ** 2
-        if peak_weight:
-            error = error * (1 + peak_weight * target.abs())
+        if importance is not None:
+            error = error * importance
         terms.append((error.mean((2, 3)) * weight).mean(0))
     return torch.stack(terms)
 

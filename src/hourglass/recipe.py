@@ -18,9 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 from hourglass.data_recipe import DATASETS as DATASETS
 from hourglass.data_recipe import DataRecipe as DataRecipe
 from hourglass.heatmap import DECODINGS
+from hourglass.network_recipe import HOURGLASSES, check, one_of
 from hourglass.network_recipe import NetworkRecipe as NetworkRecipe
 from hourglass.network_recipe import RecipeError as RecipeError
-from hourglass.network_recipe import check, one_of
 
 OPTIMISERS = ("rmsprop", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
@@ -30,6 +30,7 @@ OCCLUDED = ("visible", "negative")
 ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential")
 SCALE_LAWS = ("log2_normal", "normal", "uniform")
 ROTATE_LAWS = ("normal", "uniform")
+AUGMENT_ON = ("auto", "loader", "device")
 
 
 @dataclass(frozen=True)
@@ -198,10 +199,23 @@ class TrainRecipe:
 
     length: Duration = field(default_factory=lambda: Duration(epochs=100))
     batch_size: int = 8
-    """crops per optimiser step, over all devices"""
+    """crops per optimiser step, over all devices and micro-batches"""
+    accumulate: int = 1
+    """micro-batches that make one optimiser step, one after another: less memory, the same gradient; only
+    batch-norm sees one micro-batch at a time"""
     precision: str = "bf16"
-    """of the network; loss and decoding are always fp32"""
+    """of the network, where the device computes in it, else fp32; loss and decoding are always fp32"""
     channels_last: bool = True
+    checkpoint_hourglasses: bool = False
+    """compute each hourglass again in the backward pass instead of keeping its insides: it saves memory"""
+    sync_batch_norm: bool = False
+    """with several processes: batch-norm sees the crops of all of them, not of its own process alone"""
+    compile: bool = False
+    """let torch.compile fuse the parts of an hourglass network; where it can't, training goes on without"""
+    cuda_graphs: bool = False
+    """with `compile`, on CUDA: replay each part as one recorded graph"""
+    augment_on: str = "auto"
+    """crops are made by the `loader`'s threads, in batch on the `device`, or there if CUDA (`auto`)"""
     ema: float = 0.0
     """decay of the weights' moving average, which is validated and kept; 0 keeps the weights themselves"""
     validate_every: Duration = field(default_factory=lambda: Duration(epochs=1))
@@ -213,10 +227,24 @@ class TrainRecipe:
     """start from these weights (a file or a bundled name) instead of random ones"""
 
     def __post_init__(self) -> None:
-        check(self.batch_size >= 1, "train.batch_size", f"must be at least 1, not {self.batch_size}")
+        for name in ("batch_size", "accumulate", "log_every"):
+            value = getattr(self, name)
+            check(value >= 1, f"train.{name}", f"must be at least 1, not {value}")
+        check(
+            self.batch_size % self.accumulate == 0,
+            "train.batch_size",
+            f"{self.batch_size} is no multiple of the {self.accumulate} micro-batches of train.accumulate",
+        )
+        made = self.compile or not self.cuda_graphs
+        check(made, "train.cuda_graphs", "records what train.compile made: set that too")
+        check(
+            not (self.compile and self.sync_batch_norm),
+            "train.compile",
+            "can't be used with train.sync_batch_norm, at whose every layer processes wait for one another",
+        )
+        one_of("train.augment_on", self.augment_on, AUGMENT_ON)
         one_of("train.precision", self.precision, PRECISIONS)
         check(0 <= self.ema < 1, "train.ema", "must lie in 0..1")
-        check(self.log_every >= 1, "train.log_every", "must be at least 1")
         for name in ("length", "validate_every", "checkpoint_every"):
             duration = getattr(self, name)
             check(
@@ -255,6 +283,17 @@ class Recipe:
             "target.truth_share",
             f"is an option of the chained build, not of {network.build}",
         )
+        check(
+            target.adaptive == "none" or self.train.accumulate == 1,
+            "train.accumulate",
+            "must be 1 with target.adaptive, whose weights are those of a whole batch",
+        )
+        for option in ("checkpoint_hourglasses", "compile"):
+            check(
+                network.build in HOURGLASSES or not getattr(self.train, option),
+                f"train.{option}",
+                f"is made for networks of hourglasses, not for network.build={network.build}",
+            )
         multiple = network.input_multiple
         check(
             self.data.input_px % multiple == 0,
@@ -284,8 +323,6 @@ def find_recipe(name: str) -> Path:
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a YAML recipe and apply `section.key=value` overrides; raises RecipeError naming file and key."""
     layers: list[Any] = []
-    import yaml
-
     try:
         written: Any = OmegaConf.load(path)
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:

@@ -211,7 +211,7 @@ def test_addresses_that_lead_nowhere(site: Site) -> None:
 
 def test_another_store_through_fsspec(site: Site, tmp_path: Path) -> None:
     """Memory stands for S3 or Hugging Face: an index, and a glob over what it lists."""
-    import fsspec  # type: ignore[import-untyped]
+    import fsspec
 
     memory = fsspec.filesystem("memory")
     for path in tmp_path.iterdir():

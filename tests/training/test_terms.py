@@ -106,7 +106,8 @@ def test_a_chain_is_fed_truth_early_in_the_run_and_its_own_answers_later() -> No
     torch.testing.assert_close(loss_terms(FABRIC, network, people, fed, Moment(9, 10)), own)
     early = loss_terms(FABRIC, network, people, fed, Moment(0, 10))
     assert early.item() != own.item()
-    between = [loss_terms(FABRIC, network, people, fed, Moment(2, 10, rank=r)).item() for r in (0, 0, 1)]
+    moments = [Moment(2, 10, part=part, parts=2) for part in (0, 0, 1)]
+    between = [loss_terms(FABRIC, network, people, fed, moment).item() for moment in moments]
     assert between[0] == between[1] != between[2]
 
 
@@ -133,7 +134,7 @@ def test_a_cascade_meets_the_truth_first_and_simulated_errors_later() -> None:
     squared = ((network(people.image)[0] - shares) ** 2).sum(-1) * people.weight
     torch.testing.assert_close(first, (squared.sum() / people.weight.sum()).reshape(1))
     begin_stage(network, 2)  # type: ignore[arg-type]
-    moments = [Moment(step, 10, 2, rank) for step, rank in ((5, 0), (5, 0), (6, 0), (5, 1))]
+    moments = [Moment(step, 10, 2, part, 2) for step, part in ((5, 0), (5, 0), (6, 0), (5, 1))]
     drawn = [loss_terms(FABRIC, network, people, rule, moment).item() for moment in moments]
     assert drawn[0] == drawn[1]
     assert len({*drawn}) == 3

@@ -147,7 +147,7 @@ def _with_file(address: str, footer: Any, use: Callable[[Any], Value], place: st
 
 def open_address(address: str) -> Any:
     """A file of fsspec that fetches just the ranges that are asked for."""
-    import fsspec  # type: ignore[import-untyped]
+    import fsspec
 
     options: dict[str, Any] = {}
     if address.startswith(("http://", "https://")):

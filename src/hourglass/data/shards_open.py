@@ -71,7 +71,7 @@ def _open_remote(where: str) -> ShardSet:
     if where.endswith(".json"):
         return _from_index(where, where)
     if any(letter in where for letter in "*["):
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec
 
         def matches() -> list[str]:
             system, path = fsspec.core.url_to_fs(where)

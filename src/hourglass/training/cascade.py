@@ -120,8 +120,18 @@ def set_displacements(network: DeepPose, stage: int, mean: Tensor, cov: Tensor) 
     network.displacement_chol[stage - 1] = factor.to(network.displacement_chol)
 
 
+def training_weight(network: DeepPose, batch: Batch, stage: int) -> Tensor:
+    """Weight (B, J) of each joint in a stage: the batch's; from stage 2 on 0 for people of unknown size."""
+    return batch.weight if stage == 1 else _truth(network, batch)[1]
+
+
 def training_inputs(
-    network: DeepPose, batch: Batch, stage: int, generator: torch.Generator
+    network: DeepPose,
+    batch: Batch,
+    stage: int,
+    generator: torch.Generator,
+    part: int = 0,
+    parts: int = 1,
 ) -> tuple[tuple[Tensor, Tensor] | None, Tensor, Tensor]:
     """(around, target, weight): what to call the network with, and what it should answer.
 
@@ -134,6 +144,7 @@ def training_inputs(
         stage: the one that is trained, from 1.
         generator: draws the displacements; keyed by (seed, step) a resumed run repeats itself. It may
             live on another device than the batch.
+        part, parts: the batch is rows `part::parts` of a larger one, for which the displacements are drawn.
 
     Returns boxes (centres (B, J, 2), sides (B, J)) or None, target (B, J, 2) and weight (B, J), which is
     the batch's, and 0 for people whose diameter can't be told in stages with boxes. Everything is finite.
@@ -144,7 +155,9 @@ def training_inputs(
     truth, weight, diameter = _truth(network, batch)
     if stage == 1:
         return None, truth, batch.weight
-    normal = torch.randn(truth.shape, generator=generator, device=generator.device).to(truth)
+    people, *shape = truth.shape
+    normal = torch.randn(people * parts, *shape, generator=generator, device=generator.device)
+    normal = normal[part::parts].to(truth)
     mean, factor = network.displacement_mean[stage - 1], network.displacement_chol[stage - 1]
     displacement = mean + (factor @ normal[..., None]).squeeze(-1)
     centers = truth - displacement * diameter[:, None, None]

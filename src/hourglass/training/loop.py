@@ -3,101 +3,50 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
-from hourglass.build import build_network, channels_last, facts_of, load_network, load_records
-from hourglass.checkpoint import (
-    WeightFacts,
-    WeightsError,
-    load_checkpoint,
-    save_checkpoint,
-    save_weights,
-    write_atomically,
-)
+from hourglass.build import load_records
+from hourglass.checkpoint import save_weights, write_atomically
 from hourglass.data.dataset import Image, TrainingCrops, decode_all
-from hourglass.data.loader import training_batches
-from hourglass.evaluate import predict_records, score
+from hourglass.data.loader import training_batches, training_windows
+from hourglass.data.shards_open import open_set
+from hourglass.data.stream import StreamedCrops
 from hourglass.models.deeppose import DeepPose
 from hourglass.recipe import Recipe, recipe_to_yaml
-from hourglass.structs import PersonRecord
-from hourglass.training.cascade import begin_stage, fit_displacements, set_displacements, stage_of
+from hourglass.structs import Batch, PersonRecord
+from hourglass.training.cascade import begin_stage, fit_displacements, set_displacements
 from hourglass.training.logs import Row, RunLog, read_rows
-from hourglass.training.optim import Ema, lr_factor, make_optimiser, set_lr, total_norm
-from hourglass.training.setup import RunPlan, check_folder, check_same_recipe, launch, plan_run
-from hourglass.training.terms import Moment, loss_terms
-
-METRIC = "PCK@0.2"
-CHECKPOINT, BEST, LAST = "last.ckpt", "best.safetensors", "last.safetensors"
-
+from hourglass.training.ranks import (
+    agree,
+    data_facts,
+    local_ranks,
+    losing_another_explained,
+    recipe_facts,
+    share_buffers,
+    together,
+)
+from hourglass.training.setup import Interrupted as Interrupted
+from hourglass.training.setup import TrainingError as TrainingError
+from hourglass.training.setup import check_folder, launch, plan_run, precision_of
+from hourglass.training.state import BEST as BEST
+from hourglass.training.state import CHECKPOINT as CHECKPOINT
+from hourglass.training.state import LAST as LAST
+from hourglass.training.state import METRIC as METRIC
+from hourglass.training.state import Trainer, set_up
+from hourglass.training.step import Meter, train_step
+from hourglass.training.validate import share_of, validate
 
 _DISPLACEMENT_PEOPLE = 2000
 """crops on which a cascade's earlier stages are measured before the next one is trained"""
 
-
-class TrainingError(RuntimeError):
-    """Training can't go on; the message says why and what to do."""
-
-
-class Interrupted(Exception):
-    """The user asked to stop; the checkpoint is written."""
-
-
-@dataclass(eq=False)
-class Trainer:
-    """One run's moving parts. `step` counts optimiser steps taken."""
-
-    fabric: Fabric
-    recipe: Recipe
-    plan: RunPlan
-    facts: WeightFacts
-    out: Path
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    ema: Ema
-    step: int = 0
-    best: float = -math.inf
-
-    @property
-    def stage(self) -> tuple[int, int, int]:
-        """Stage of a cascade in training, its first step, and its steps; other networks are one stage."""
-        cascade = self.recipe.target.loss == "coordinates"
-        return stage_of(self.step, self.plan.steps, self.recipe.network.stacks if cascade else 1)
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "recipe": recipe_to_yaml(self.recipe),
-            "network": self.network.state_dict(),
-            "ema": self.ema.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "best": self.best,
-        }
-
-    def restore(self, path: Path) -> None:
-        """Go on from a checkpoint; raises WeightsError naming the file or the recipe key that differs."""
-        state = load_checkpoint(path)
-        try:
-            check_same_recipe(self.recipe, state["recipe"], path)
-            self.network.load_state_dict(state["network"])
-            self.ema.network.load_state_dict(state["ema"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.best = int(state["step"]), float(state["best"])
-            if isinstance(self.network.module, DeepPose):
-                begin_stage(self.network.module, self.stage[0])
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise WeightsError(f"{path} does not hold a run of this recipe") from error
-
-    def save(self) -> None:
-        if self.fabric.is_global_zero:
-            save_checkpoint(self.out / CHECKPOINT, self.state())
+_SAME_SIGNAL_S = 2.0
+"""Under torchrun one Ctrl-C arrives twice, from the terminal and from torchrun; later ones are the user's."""
 
 
 def train(
@@ -120,108 +69,125 @@ def train(
         stop_after: take this many steps in all, then stop as Ctrl-C would (for tests and slices).
         watch: gets every row of the log, and nothing is shown.
 
-    Raises Interrupted after Ctrl-C or `stop_after`, TrainingError on a non-finite value, and ValueError
-    or OSError for a recipe, data or folder that can't be used.
+    Raises Interrupted after Ctrl-C or `stop_after`, TrainingError on a non-finite value or when another
+    process is lost, and ValueError or OSError for a recipe, data or folder that can't be used or that
+    differs between processes.
     """
     check_folder(out, out / CHECKPOINT, resume)
     fabric = launch(recipe, accelerator, devices)
-    records = load_records(recipe.data, recipe.data.train_split)
-    records = records[: recipe.data.people or None]
-    val_records = load_records(recipe.data, recipe.data.val_split)[: recipe.data.val_people or None]
+    with losing_another_explained(fabric, out / CHECKPOINT):
+        agree(fabric, recipe_facts(recipe, precision_of(recipe, fabric.device)))
+        people, val_records = together(fabric, lambda: _load(recipe, fabric.world_size))
+        known = people if isinstance(people, list) else []
+        agree(fabric, data_facts(known, val_records) | {"people to train on": len(people)})
+        plan = plan_run(recipe, len(people))
+        skeleton = people.skeleton if isinstance(people, StreamedCrops) else people[0].skeleton
+        trainer = set_up(fabric, recipe, plan, skeleton, out, name)
+        if resume:
+            together(fabric, lambda: _resume(trainer))
+            agree(fabric, {"the checkpoint's step": trainer.step})
+        _run(trainer, people, val_records, stop_after, watch)
+    return out / BEST
+
+
+def _load(recipe: Recipe, ranks: int) -> tuple[list[PersonRecord] | StreamedCrops, list[PersonRecord]]:
+    """The people to train on, or the shards they come from, and those to validate on."""
+    data = recipe.data
+    val_records = load_records(data, data.val_split)[: data.val_people or None]
+    if data.stream:
+        # A pack's splits share one skeleton.
+        shards, seed, size = open_set(data.root), recipe.train.seed, data.input_px
+        crops = StreamedCrops(shards, data.train_split, size, recipe.augment, seed, data.buffer)
+        crops.check(recipe.train.batch_size, ranks)
+        return crops, val_records
+    records = load_records(data, data.train_split)[: data.people or None]
     if val_records[0].skeleton != records[0].skeleton:
         raise ValueError("training and validation people have different skeletons")
-    plan = plan_run(recipe, len(records))
-    trainer = _set_up(fabric, recipe, plan, records, out, name)
-    if resume and (out / CHECKPOINT).exists():
-        trainer.restore(out / CHECKPOINT)
-    if fabric.is_global_zero:
+    return records, val_records
+
+
+def _resume(trainer: Trainer) -> None:
+    if (trainer.out / CHECKPOINT).exists():
+        trainer.restore(trainer.out / CHECKPOINT)
+
+
+def _run(
+    trainer: Trainer,
+    people: list[PersonRecord] | StreamedCrops,
+    val_records: Sequence[PersonRecord],
+    stop_after: int | None,
+    watch: Callable[[Row], None] | None,
+) -> None:
+    fabric, recipe, out, plan = trainer.fabric, trainer.recipe, trainer.out, trainer.plan
+    first, name = fabric.is_global_zero, trainer.facts.name
+    if first:
         out.mkdir(parents=True, exist_ok=True)
         text = recipe_to_yaml(recipe)
         write_atomically(out / "recipe.yaml", lambda part: part.write_text(text))
-    with RunLog(out, plan.steps, trainer.step, quiet=not fabric.is_global_zero, watch=watch) as log:
+    with RunLog(out, plan.steps, trainer.step, quiet=not first, watch=watch) as log:
         millions = sum(p.numel() for p in trainer.network.parameters()) / 1e6
+        where = f"{fabric.device}" if fabric.world_size == 1 else f"{fabric.world_size} processes"
+        precision = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
         log.say(
-            f"{name}: {len(records)} people to train on, {len(val_records)} to validate, {plan.steps} steps "
-            f"of {recipe.train.batch_size}, {millions:.2f} M "
-            f"parameters, {recipe.train.precision} on {fabric.device}, into {out}"
+            f"{name}: {len(people)} people to train on, {len(val_records)} to validate, {plan.steps} steps "
+            f"of {recipe.train.batch_size}, {millions:.2f} M parameters, {precision} on {where}, into {out}"
         )
-        images = decode_all(records, recipe.data.cache_gb, recipe.data.workers)
-        val_images = decode_all(val_records, recipe.data.cache_gb, recipe.data.workers)
-        crops = TrainingCrops(records, recipe.data.input_px, recipe.augment, recipe.train.seed, images)
+        # The processes of one machine share its memory.
+        limit_gb, workers = recipe.data.cache_gb / local_ranks(fabric), recipe.data.workers
+        crops = together(fabric, lambda: _crops(people, recipe, limit_gb))
+        own = [val_records[row] for row in share_of(len(val_records), fabric.global_rank, fabric.world_size)]
+        val_images = together(fabric, lambda: decode_all(own, limit_gb, workers))
         _fit(trainer, crops, val_records, val_images, log, stop_after)
-        if fabric.is_global_zero:
+        if first:
             save_weights(out / LAST, trainer.ema.network.state_dict(), trainer.facts)
             _draw_curve(out)
             log.say(
                 f"best {METRIC} {trainer.best:.2f}; weights in {out / BEST}, curve in {out / 'curve.png'}"
             )
-    return out / BEST
 
 
-def _set_up(
-    fabric: Fabric, recipe: Recipe, plan: RunPlan, records: Sequence[PersonRecord], out: Path, name: str
-) -> Trainer:
-    skeleton = records[0].skeleton
-    facts = facts_of(recipe, skeleton, name)
-    network = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
-    if recipe.train.init:
-        start, start_facts = load_network(recipe.train.init)
-        if start_facts.skeleton != skeleton:
-            raise WeightsError(
-                f"{recipe.train.init} has skeleton {start_facts.skeleton.name!r}, the data {skeleton.name!r}"
-            )
-        try:
-            network.load_state_dict(start.state_dict())
-        except RuntimeError as error:
-            raise WeightsError(f"{recipe.train.init} is another network than the recipe's") from error
-    averaged = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
-    if recipe.train.channels_last:
-        network, averaged = channels_last(network), channels_last(averaged)
-    averaged.to(fabric.device).eval().requires_grad_(False)
-    optimiser = make_optimiser(network, recipe.optimiser)
-    wrapped, optimiser = fabric.setup(network, optimiser)
-    return Trainer(
-        fabric, recipe, plan, facts, out, wrapped, optimiser, Ema(wrapped, averaged, recipe.train.ema)
-    )
+def _crops(
+    people: list[PersonRecord] | StreamedCrops, recipe: Recipe, limit_gb: float
+) -> TrainingCrops | StreamedCrops:
+    """What the loader draws from; pictures are decoded once where they fit in memory."""
+    if isinstance(people, StreamedCrops):
+        return people
+    images = decode_all(people, limit_gb, recipe.data.workers)
+    return TrainingCrops(people, recipe.data.input_px, recipe.augment, recipe.train.seed, images)
 
 
 def _fit(
     trainer: Trainer,
-    crops: TrainingCrops,
+    crops: TrainingCrops | StreamedCrops,
     val_records: Sequence[PersonRecord],
     val_images: Sequence[Image] | None,
     log: RunLog,
     stop_after: int | None,
 ) -> None:
-    fabric, recipe, plan = trainer.fabric, trainer.recipe, trainer.plan
-    batches = training_batches(
-        crops,
-        recipe.train.batch_size,
-        trainer.step,
-        recipe.data.workers,
-        fabric.global_rank,
-        fabric.world_size,
-        pin=fabric.device.type == "cuda",
-    )
-    meter = _Meter(trainer)
-    with _stop_flag() as stopped:
+    recipe, plan, alone = trainer.recipe, trainer.plan, trainer.fabric.world_size == 1
+    same_s = 0.0 if alone else _SAME_SIGNAL_S
+    meter = Meter(trainer)
+    with _stop_flag(same_s) as stopped, closing(_batches(trainer, crops)) as batches:
         while trainer.step < plan.steps:
             _enter_stage(trainer, crops)
-            meter.add(*_train_step(trainer, next(batches).to(fabric.device)))
+            meter.add(*train_step(trainer, [next(batches) for _ in range(recipe.train.accumulate)]))
             first = trainer.stage[1]
             trainer.step += 1
             trainer.ema.update(trainer.step - first)
             log.advance(trainer.step)
             last = trainer.step == plan.steps
-            stopping = bool(stopped) or trainer.step == stop_after
             validating = trainer.step % plan.validate_every == 0 or last
-            saving = trainer.step % plan.checkpoint_every == 0 or last or stopping
-            if trainer.step % recipe.train.log_every == 0 or validating or saving:
+            saving = trainer.step % plan.checkpoint_every == 0 or last
+            due = trainer.step % recipe.train.log_every == 0 or validating or saving
+            # Several processes must stop at one step, and talk about it only where values are read anyway.
+            told = bool(stopped) if alone else due and _anybody(trainer.fabric, bool(stopped))
+            stopping = told or trainer.step == stop_after
+            if due or stopping:
                 log.write(meter.row())
             if validating:
-                _validate(trainer, val_records, val_images, log)
+                validate(trainer, val_records, val_images, log)
                 meter.restart_clock()
-            if saving:
+            if saving or stopping:
                 trainer.save()
             if stopping and not last:
                 raise Interrupted(
@@ -229,14 +195,43 @@ def _fit(
                 )
 
 
-def _enter_stage(trainer: Trainer, crops: TrainingCrops) -> None:
+def _batches(trainer: Trainer, crops: TrainingCrops | StreamedCrops) -> Generator[Batch, None, None]:
+    """This process's micro-batches from the next step on, on its device."""
+    fabric, recipe = trainer.fabric, trainer.recipe
+    share = (
+        crops,
+        recipe.train.batch_size,
+        trainer.step,
+        recipe.data.workers,
+        fabric.global_rank,
+        fabric.world_size,
+        fabric.device.type == "cuda",
+        recipe.train.accumulate,
+    )
+    if trainer.augments_on_device:
+        for windows in training_windows(*share):
+            yield windows.to(fabric.device).crops()
+    for batch in training_batches(*share):
+        yield batch.to(fabric.device)
+
+
+def _anybody(fabric: Fabric, here: bool) -> bool:
+    """Whether any process says so."""
+    most = fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="max")
+    assert isinstance(most, Tensor)
+    return bool(most.item())
+
+
+def _enter_stage(trainer: Trainer, crops: TrainingCrops | StreamedCrops) -> None:
     """Where a cascade's next stage begins: keep what was learnt, and measure where it still errs."""
     stage, first, _ = trainer.stage
     network, averaged = trainer.network.module, trainer.ema.network
     if not isinstance(network, DeepPose) or not isinstance(averaged, DeepPose) or trainer.step != first:
         return
+    share_buffers(trainer.fabric, averaged)
     network.load_state_dict(averaged.state_dict())
     if stage > 1:
+        # Every process measures on the same people, so that all draw from the same statistics.
         batch_size = trainer.recipe.train.batch_size
         batches = training_batches(crops, batch_size, trainer.step, trainer.recipe.data.workers)
         count = min(trainer.plan.per_epoch, math.ceil(_DISPLACEMENT_PEOPLE / batch_size))
@@ -247,126 +242,18 @@ def _enter_stage(trainer: Trainer, crops: TrainingCrops) -> None:
     begin_stage(averaged, stage)
 
 
-def _train_step(trainer: Trainer, batch: Any) -> tuple[Tensor, Tensor]:
-    """One optimiser step; returns the loss terms (S,) and the gradient norm, still on the device."""
-    recipe, plan = trainer.recipe, trainer.plan
-    stage, first, length = trainer.stage
-    step = trainer.step - first
-    factor = lr_factor(step, length, recipe.schedule, plan.per_epoch, recipe.train.batch_size)
-    set_lr(trainer.optimiser, recipe.optimiser.lr * factor)
-    moment = Moment(trainer.step, plan.steps, stage, trainer.fabric.global_rank)
-    terms = loss_terms(trainer.fabric, trainer.network, batch, recipe, moment)
-    trainer.fabric.backward(terms.sum())
-    gradients = [p.grad for p in trainer.network.parameters() if p.grad is not None]
-    norm = total_norm(gradients)
-    if recipe.optimiser.clip_norm:
-        torch.nn.utils.clip_grads_with_norm_(
-            trainer.network.parameters(), recipe.optimiser.clip_norm, norm, foreach=True
-        )
-    trainer.optimiser.step()
-    trainer.optimiser.zero_grad(set_to_none=True)
-    return terms.detach(), norm
-
-
-class _Meter:
-    """Sums loss terms on the device and reads them only when a row is asked for."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.restart_clock()
-
-    def restart_clock(self) -> None:
-        self.steps, self.since = 0, time.perf_counter()
-        self.terms: Tensor | None = None
-        self.norm: Tensor | None = None
-
-    def add(self, terms: Tensor, norm: Tensor) -> None:
-        self.terms = terms if self.terms is None else self.terms + terms
-        self.norm = norm
-        self.steps += 1
-
-    def row(self) -> dict[str, Any]:
-        """Means since the last row; raises TrainingError naming the first non-finite quantity."""
-        trainer = self.trainer
-        assert self.terms is not None
-        assert self.norm is not None
-        terms = (self.terms / self.steps).tolist()
-        for quantity, value in (
-            *((f"the loss of stage {i + 1}", term) for i, term in enumerate(terms)),
-            ("the gradient norm", self.norm.item()),
-            ("the norm of the weights", total_norm(list(trainer.network.parameters())).item()),
-        ):
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"{quantity} became {value} by step {trainer.step}; the last checkpoint is untouched: "
-                    "lower optimiser.lr, set optimiser.clip_norm or use train.precision=fp32"
-                )
-        seconds = time.perf_counter() - self.since
-        rate = self.steps * trainer.recipe.train.batch_size / seconds
-        left = trainer.plan.steps - trainer.step
-        row = {
-            "kind": "train",
-            "step": trainer.step,
-            "epoch": trainer.step / trainer.plan.per_epoch,
-            "loss": sum(terms),
-            **{f"stage_{i + 1}": term for i, term in enumerate(terms)},
-            "gradient_norm": self.norm.item(),
-            "lr": trainer.optimiser.param_groups[0]["lr"],
-            "images_per_s": rate,
-            "eta_s": left * seconds / self.steps,
-        }
-        self.restart_clock()
-        return row
-
-
-def _validate(
-    trainer: Trainer, records: Sequence[PersonRecord], images: Sequence[Image] | None, log: RunLog
-) -> None:
-    """Score the averaged weights on the validation people and keep them when they are the best."""
-    if trainer.fabric.is_global_zero:
-        began = time.perf_counter()
-        precision = torch.bfloat16 if trainer.recipe.train.precision == "bf16" else torch.float32
-        predictions = predict_records(
-            trainer.ema.network,
-            trainer.facts,
-            records,
-            device=trainer.fabric.device,
-            flip_test=True,
-            precision=precision,
-            workers=trainer.recipe.data.workers,
-            images=images,
-        )
-        metrics = score(predictions, records)["metrics"][METRIC]
-        value = metrics["mean"]
-        log.write(
-            {
-                "kind": "val",
-                "step": trainer.step,
-                "epoch": trainer.step / trainer.plan.per_epoch,
-                METRIC: value,
-                "joints": {joint: metrics[joint] for joint in trainer.facts.skeleton.joints},
-                "seconds": time.perf_counter() - began,
-            }
-        )
-        # Where nobody could be scored the latest weights are the best that are known.
-        if value is None or value > trainer.best:
-            trainer.best = trainer.best if value is None else value
-            measured = {METRIC: value, "on": f"{trainer.recipe.data.name} {trainer.recipe.data.val_split}"}
-            save_weights(
-                trainer.out / BEST, trainer.ema.network.state_dict(), replace(trainer.facts, metrics=measured)
-            )
-    trainer.fabric.barrier()
-
-
 @contextmanager
-def _stop_flag() -> Iterator[list[int]]:
-    """A list that Ctrl-C or SIGTERM fills, so that the step in hand is finished; a second one kills."""
-    caught: list[int] = []
+def _stop_flag(same_s: float = 0.0) -> Iterator[list[float]]:
+    """A list that Ctrl-C or SIGTERM fills, so that the step in hand is finished; a second one kills.
+
+    What comes within `same_s` seconds of the first is taken for the same request.
+    """
+    caught: list[float] = []
 
     def note(number: int, frame: object) -> None:
-        if caught:
+        if caught and time.monotonic() - caught[0] >= same_s:
             raise KeyboardInterrupt
-        caught.append(number)
+        caught.append(time.monotonic())
 
     try:
         before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}

@@ -62,15 +62,17 @@ class Ema:
         floating = [name for name, tensor in source.items() if tensor.is_floating_point()]
         self._source = [source[name] for name in floating]
         self._target = [target[name] for name in floating]
-        self._counted = [(source[n], target[n]) for n in source if n not in set(floating)]
+        counted = [name for name in source if name not in set(floating)]
+        self._counted = [source[name] for name in counted], [target[name] for name in counted]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the network's tensors after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
         torch._foreach_lerp_(self._target, self._source, 1 - decay)
-        for source, target in self._counted:
-            target.copy_(source)
+        source, target = self._counted
+        if source:
+            torch._foreach_copy_(target, source)
 
 
 def total_norm(tensors: list[Tensor]) -> Tensor:

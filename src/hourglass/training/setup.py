@@ -1,5 +1,6 @@
 """Before the first step: processes, durations in steps, and whether a folder's run may go on."""
 
+import inspect
 import logging
 import os
 from dataclasses import dataclass
@@ -8,13 +9,37 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from hourglass.checkpoint import WeightsError
+from hourglass.inference.device import computes_bf16
 from hourglass.recipe import Duration, Recipe, RecipeError, recipe_to_yaml
 from hourglass.training.memory import keep_freed_memory
 
-# A run may go on with these changed: they move the work, not its result.
-_FREE_ON_RESUME = ("data.root", "data.workers", "data.cache_gb", "train.log_every")
+log = logging.getLogger(__name__)
+
+# A run may go on with these changed: they move the work, not its result (but for rounding, and for
+# `accumulate` on other numbers of processes, which is free so that a batch can be shared as it was).
+_FREE_ON_RESUME = (
+    "data.root",
+    "data.workers",
+    "data.cache_gb",
+    "train.log_every",
+    "train.accumulate",
+    "train.checkpoint_hourglasses",
+    "train.compile",
+    "train.cuda_graphs",
+    "train.augment_on",
+)
+
+
+class TrainingError(RuntimeError):
+    """Training can't go on; the message says why and what to do."""
+
+
+class Interrupted(Exception):
+    """The user asked to stop; the checkpoint is written."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +74,35 @@ def check_folder(out: Path, checkpoint: Path, resume: bool) -> None:
         raise FileExistsError(f"{out} already holds a run: pass --resume to go on with it, or another --out")
 
 
+def precision_of(recipe: Recipe, device: torch.device) -> torch.dtype:
+    """What the network computes in: the recipe's precision, or float32 where the device has no bf16."""
+    bf16 = recipe.train.precision == "bf16" and computes_bf16(device)
+    return torch.bfloat16 if bf16 else torch.float32
+
+
 def launch(recipe: Recipe, accelerator: str, devices: str) -> Fabric:
     """Start the run's processes, or join those that torchrun started, with one seed.
 
+    torchrun says in the environment who is who: RANK of WORLD_SIZE processes in all, LOCAL_RANK of
+    LOCAL_WORLD_SIZE on this machine. Says so where bf16 is asked for and not to be had.
+
     Raises RecipeError when the batch can't be shared evenly or the devices are not there.
     """
-    precision = "bf16-mixed" if recipe.train.precision == "bf16" else "32-true"
+    on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
+    precision = precision_of(recipe, torch.device("cpu" if on_cpu else "cuda"))
     local = os.environ.get("LOCAL_WORLD_SIZE")
     count: int | str = int(local) if local else (int(devices) if devices.isdigit() else devices)
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // int(local) if local else 1
-    if count == "auto" and accelerator in ("auto", "cpu") and not torch.cuda.is_available():
+    if count == "auto" and accelerator in ("auto", "cpu") and on_cpu:
         count = 1
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    # A cascade trains one stage at a time: the other stages' parameters see no gradient.
-    partly = recipe.network.build == "deeppose" and count != 1
-    strategy = "ddp_find_unused_parameters_true" if partly else "auto"
     try:
         fabric = Fabric(
             accelerator=accelerator,
-            strategy=strategy,
+            strategy=_strategy(recipe, count, nodes),
             devices=count,
             num_nodes=nodes,
-            precision=precision,  # type: ignore[arg-type]
+            precision="bf16-mixed" if precision == torch.bfloat16 else "32-true",
         )
     except (ValueError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())
@@ -81,11 +113,36 @@ def launch(recipe: Recipe, accelerator: str, devices: str) -> Fabric:
     if fabric.device.type == "cpu":
         keep_freed_memory()
     fabric.seed_everything(recipe.train.seed, verbose=False)
-    if recipe.train.batch_size % fabric.world_size:
-        raise RecipeError(
-            f"train.batch_size: {recipe.train.batch_size} can't be shared by {fabric.world_size} processes"
-        )
+    batch, accumulate, ranks = recipe.train.batch_size, recipe.train.accumulate, fabric.world_size
+    if batch % (ranks * accumulate):
+        times = f" times {accumulate} micro-batches (train.accumulate)" if accumulate > 1 else ""
+        raise RecipeError(f"train.batch_size: {batch} can't be shared by {ranks} processes{times}")
+    if precision != torch.bfloat16 and recipe.train.precision == "bf16" and fabric.is_global_zero:
+        log.warning("train.precision: %s does not compute in bf16, so this run is fp32", fabric.device.type)
     return fabric
+
+
+def _strategy(recipe: Recipe, count: int | str, nodes: int) -> "DDPStrategy | str":
+    """One process by itself, or gradients averaged over several, in buckets, as the backward pass goes."""
+    if count in (1, "1") and nodes == 1:
+        return "auto"
+    if count in ("auto", -1, "-1") and torch.cuda.device_count() < 2 and nodes == 1:
+        return "auto"
+    return DDPStrategy(
+        # A cascade trains one stage at a time: the other stages' parameters see no gradient.
+        find_unused_parameters=recipe.network.build == "deeppose",
+        gradient_as_bucket_view=True,
+        **_buffers(recipe),  # type: ignore[arg-type]
+    )
+
+
+def _buffers(recipe: Recipe) -> dict[str, bool]:
+    """DDP's option for buffers: statistics are the first process's, or the same everywhere already."""
+    if not recipe.train.sync_batch_norm:
+        return {}
+    known = inspect.signature(DistributedDataParallel).parameters
+    # torch's new name for it since 2.13.
+    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
 
 
 def check_same_recipe(recipe: Recipe, saved_yaml: str, path: Path) -> None:

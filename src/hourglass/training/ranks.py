@@ -1,0 +1,135 @@
+"""What the processes of one run must agree on, and what one says that has lost another."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, distributed, nn
+
+from hourglass.recipe import Recipe, RecipeError, recipe_to_yaml
+from hourglass.structs import PersonRecord
+from hourglass.training.setup import TrainingError
+
+T = TypeVar("T")
+
+# Where data lies, and how it gets into a machine, may differ from machine to machine.
+_OWN = ("data.root", "data.annotations", "data.workers", "data.cache_gb")
+
+# What gloo, NCCL and torch's store say when another process is gone.
+_LOST = re.compile(
+    r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|closed by peer|reset by peer|"
+    r"remote process|process group|tcpstore|socket|distributed",
+    re.IGNORECASE,
+)
+
+
+def gather(fabric: Fabric, value: T) -> list[T]:
+    """Every process's value, in their order; it must be something that pickle knows."""
+    if fabric.world_size == 1:
+        return [value]
+    found: list[Any] = [None] * fabric.world_size
+    distributed.all_gather_object(found, value)
+    return found
+
+
+def everywhere(fabric: Fabric, here: bool) -> bool:
+    """Whether something holds on every process."""
+    return all(gather(fabric, here))
+
+
+def together(fabric: Fabric, make: Callable[[], T]) -> T:
+    """`make()`; where it fails on one process with ValueError or OSError, every process raises.
+
+    The one where it failed raises its own error, the others a ValueError that names it.
+    """
+    error: ValueError | OSError | None = None
+    made: T | None = None
+    try:
+        made = make()
+    except (ValueError, OSError) as failed:
+        error = failed
+    reasons = gather(fabric, None if error is None else str(error))
+    if error is not None:
+        raise error
+    for rank, reason in enumerate(reasons):
+        if reason is not None:
+            raise ValueError(f"process {rank}: {reason}")
+    return made  # type: ignore[return-value]  # None only where T is
+
+
+def recipe_facts(recipe: Recipe, precision: torch.dtype) -> dict[str, Any]:
+    """What must be the same on every process before data is read: recipe keys and the precision in use."""
+    from omegaconf import OmegaConf
+
+    sections: Any = OmegaConf.to_container(OmegaConf.create(recipe_to_yaml(recipe)))
+    keys = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    facts = {key: value for key, value in keys.items() if key not in _OWN}
+    # Hardware decides too: see setup.precision_of.
+    return {**facts, "the precision in use": str(precision).removeprefix("torch.")}
+
+
+def data_facts(train: Sequence[PersonRecord], val: Sequence[PersonRecord]) -> dict[str, Any]:
+    """What must be the same on every process of the people that it has read."""
+    facts: dict[str, Any] = {}
+    for what, records in (("training", train), ("validation", val)):
+        names = hashlib.sha256()
+        for record in records:
+            names.update(f"{record.image_id}\n{record.person_id}\n".encode())
+            names.update(record.keypoints.tobytes() + record.visibility.tobytes())
+        facts[f"{what} people"] = len(records)
+        facts[f"the digest of the {what} people"] = names.hexdigest()[:12]
+    return facts
+
+
+def agree(fabric: Fabric, facts: Mapping[str, Any]) -> None:
+    """Raise RecipeError, the same on every process, naming the first fact in which two of them differ."""
+    first, *others = gather(fabric, dict(facts))
+    for rank, other in enumerate(others, 1):
+        for key, value in first.items():
+            if other.get(key) != value:
+                raise RecipeError(
+                    f"process {rank} has {key}={other.get(key)} and process 0 has {key}={value}: "
+                    "start every process with the same recipe, data and run folder"
+                )
+
+
+def share_buffers(fabric: Fabric, network: nn.Module) -> None:
+    """Give every process the first one's batch-norm statistics and other buffers."""
+    if fabric.world_size > 1:
+        for buffer in network.buffers():
+            distributed.broadcast(buffer, 0)
+
+
+def sum_over_ranks(fabric: Fabric, values: Tensor) -> Tensor:
+    """The sum of every process's CPU tensor, on the CPU again."""
+    total = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return total.cpu()
+
+
+def local_ranks(fabric: Fabric) -> int:
+    """How many of the processes run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", fabric.world_size))
+
+
+@contextmanager
+def losing_another_explained(fabric: Fabric, checkpoint: Path) -> Iterator[None]:
+    """Turn the error of a collective operation whose partner is gone into a TrainingError that helps."""
+    try:
+        yield
+    except TrainingError:
+        raise
+    except RuntimeError as error:
+        if fabric.world_size == 1 or not _LOST.search(str(error)):
+            raise
+        goes_on = f"which goes on from {checkpoint}" if checkpoint.exists() else "which starts afresh"
+        raise TrainingError(
+            f"process {fabric.global_rank} of {fabric.world_size} has lost another one and can't go on: "
+            f"start the run again with --resume, {goes_on}, on as many processes as you like"
+        ) from error

@@ -1,0 +1,151 @@
+"""One run's moving parts: how they are made, kept in a checkpoint and found again."""
+
+import logging
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from hourglass.build import build_network, channels_last, facts_of, load_network
+from hourglass.checkpoint import WeightFacts, WeightsError, load_checkpoint, save_checkpoint
+from hourglass.models.deeppose import DeepPose
+from hourglass.recipe import Recipe, recipe_to_yaml
+from hourglass.skeleton import Skeleton
+from hourglass.training.cascade import begin_stage, stage_of
+from hourglass.training.checkpointing import checkpoint_hourglasses
+from hourglass.training.compiling import compile_or_say
+from hourglass.training.optim import Ema, make_optimiser
+from hourglass.training.ranks import everywhere, together
+from hourglass.training.setup import RunPlan, check_same_recipe, precision_of
+from hourglass.training.sync_norm import synchronise_batch_norm
+
+log = logging.getLogger(__name__)
+
+METRIC = "PCK@0.2"
+CHECKPOINT, BEST, LAST = "last.ckpt", "best.safetensors", "last.safetensors"
+
+
+@dataclass(eq=False)
+class Trainer:
+    """One run's moving parts. `step` counts optimiser steps taken."""
+
+    fabric: Fabric
+    recipe: Recipe
+    plan: RunPlan
+    facts: WeightFacts
+    out: Path
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    ema: Ema
+    step: int = 0
+    best: float = -math.inf
+
+    @property
+    def stage(self) -> tuple[int, int, int]:
+        """Stage of a cascade in training, its first step, and its steps; other networks are one stage."""
+        cascade = self.recipe.target.loss == "coordinates"
+        return stage_of(self.step, self.plan.steps, self.recipe.network.stacks if cascade else 1)
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What the network computes in here: float32 or bfloat16."""
+        return precision_of(self.recipe, self.fabric.device)
+
+    @property
+    def augments_on_device(self) -> bool:
+        """Whether crops are made in batch on the device, and not in the loader's threads."""
+        wish = self.recipe.train.augment_on
+        return wish == "device" or (wish == "auto" and self.fabric.device.type == "cuda")
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "recipe": recipe_to_yaml(self.recipe),
+            "network": self.network.state_dict(),
+            "ema": self.ema.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "best": self.best,
+        }
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint; raises WeightsError naming the file or the recipe key that differs."""
+        state = load_checkpoint(path)
+        try:
+            check_same_recipe(self.recipe, state["recipe"], path)
+            self.network.load_state_dict(state["network"])
+            self.ema.network.load_state_dict(state["ema"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.best = int(state["step"]), float(state["best"])
+            if isinstance(self.network.module, DeepPose):
+                begin_stage(self.network.module, self.stage[0])
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise WeightsError(f"{path} does not hold a run of this recipe") from error
+
+    def save(self) -> None:
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.out / CHECKPOINT, self.state())
+
+
+def set_up(
+    fabric: Fabric, recipe: Recipe, plan: RunPlan, skeleton: Skeleton, out: Path, name: str
+) -> Trainer:
+    """Network, average and optimiser of a run that begins.
+
+    Raises WeightsError when `train.init` names weights that don't fit.
+    """
+    facts = facts_of(recipe, skeleton, name)
+    network = together(fabric, lambda: _first_network(recipe, skeleton))
+    averaged = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
+    if recipe.train.channels_last:
+        network, averaged = channels_last(network), channels_last(averaged)
+    averaged.to(fabric.device).eval().requires_grad_(False)
+    network = _sped_up(fabric, recipe, network.to(fabric.device))
+    optimiser = make_optimiser(network, recipe.optimiser)
+    wrapped, optimiser = fabric.setup(network, optimiser)
+    return Trainer(
+        fabric, recipe, plan, facts, out, wrapped, optimiser, Ema(wrapped, averaged, recipe.train.ema)
+    )
+
+
+def _first_network(recipe: Recipe, skeleton: Skeleton) -> nn.Module:
+    """The network with random weights, or with those of `train.init`."""
+    network = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
+    if recipe.train.init:
+        start, start_facts = load_network(recipe.train.init)
+        if start_facts.skeleton != skeleton:
+            raise WeightsError(
+                f"{recipe.train.init} has skeleton {start_facts.skeleton.name!r}, the data {skeleton.name!r}"
+            )
+        try:
+            network.load_state_dict(start.state_dict())
+        except RuntimeError as error:
+            raise WeightsError(f"{recipe.train.init} is another network than the recipe's") from error
+    return network
+
+
+def _sped_up(fabric: Fabric, recipe: Recipe, network: nn.Module) -> nn.Module:
+    """The network with what the recipe wants done inside it; its weights keep their names."""
+    train = recipe.train
+    if train.sync_batch_norm:
+        network = synchronise_batch_norm(network, fabric.device)
+    if train.compile:
+        crops = train.batch_size // fabric.world_size // train.accumulate
+        shape = (crops, 3, recipe.data.input_px, recipe.data.input_px)
+        image = torch.zeros(shape, dtype=torch.uint8, device=fabric.device)
+        layout = torch.channels_last if train.channels_last else torch.contiguous_format
+        compile_or_say(
+            network,
+            image.contiguous(memory_format=layout),
+            precision_of(recipe, fabric.device),
+            train.cuda_graphs,
+            partial(everywhere, fabric),
+            log.warning if fabric.is_global_zero else lambda _: None,
+        )
+    if train.checkpoint_hourglasses:
+        checkpoint_hourglasses(network)
+    return network

@@ -1,0 +1,95 @@
+"""Validation: every process answers its share of the people, and all of them know the score."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from hourglass.checkpoint import save_weights
+from hourglass.data.dataset import Image
+from hourglass.evaluate import Predictions, predict_records, score
+from hourglass.structs import PersonRecord
+from hourglass.training.logs import RunLog
+from hourglass.training.ranks import share_buffers, sum_over_ranks
+from hourglass.training.state import BEST, METRIC, Trainer
+
+BATCH = 32
+"""People who are answered in one go, and the smallest share of a process."""
+
+
+def share_of(people: int, rank: int, ranks: int) -> list[int]:
+    """Rows of the people whom one process answers: every `ranks`-th batch of `BATCH`.
+
+    Whole batches, so that a person is answered beside the same others, and so to the same bit, whatever the
+    number of processes.
+    """
+    return [row for row in range(people) if row // BATCH % ranks == rank]
+
+
+def predict_shared(
+    trainer: Trainer, records: Sequence[PersonRecord], images: Sequence[Image] | None
+) -> Predictions:
+    """The averaged weights' answers for all people, the same on every process.
+
+    Args:
+        images: the decoded pictures of this process's share, in its order, or None to read them.
+    """
+    fabric, facts = trainer.fabric, trainer.facts
+    share_buffers(fabric, trainer.ema.network)
+    rows = share_of(len(records), fabric.global_rank, fabric.world_size)
+    own = predict_records(
+        trainer.ema.network,
+        facts,
+        [records[row] for row in rows],
+        device=fabric.device,
+        batch_size=BATCH,
+        flip_test=True,
+        precision=trainer.precision,
+        workers=trainer.recipe.data.workers,
+        images=images,
+    )
+    if fabric.world_size == 1:
+        return own
+    # Everybody is in one share only, so that adding zeros to the answer leaves it exact.
+    every = np.zeros((len(records), len(facts.skeleton), 3), np.float32)
+    every[rows] = np.concatenate([own.keypoints, own.scores[..., None]], -1)
+    gathered = sum_over_ranks(fabric, torch.from_numpy(every)).numpy()
+    return Predictions(
+        np.array([r.person_id for r in records], np.int64),
+        tuple(r.image_id for r in records),
+        gathered[..., :2],
+        gathered[..., 2],
+        facts.skeleton,
+        facts.name,
+    )
+
+
+def validate(
+    trainer: Trainer, records: Sequence[PersonRecord], images: Sequence[Image] | None, log: RunLog
+) -> None:
+    """Score the averaged weights on the validation people and keep them when they are the best."""
+    began = time.perf_counter()
+    predictions = predict_shared(trainer, records, images)
+    metrics = score(predictions, records)["metrics"][METRIC]
+    value = metrics["mean"]
+    log.write(
+        {
+            "kind": "val",
+            "step": trainer.step,
+            "epoch": trainer.step / trainer.plan.per_epoch,
+            METRIC: value,
+            "joints": {joint: metrics[joint] for joint in trainer.facts.skeleton.joints},
+            "seconds": time.perf_counter() - began,
+        }
+    )
+    # Where nobody could be scored the latest weights are the best that are known.
+    if value is None or value > trainer.best:
+        trainer.best = trainer.best if value is None else value
+        if trainer.fabric.is_global_zero:
+            measured = {METRIC: value, "on": f"{trainer.recipe.data.name} {trainer.recipe.data.val_split}"}
+            save_weights(
+                trainer.out / BEST, trainer.ema.network.state_dict(), replace(trainer.facts, metrics=measured)
+            )
+    trainer.fabric.barrier()
