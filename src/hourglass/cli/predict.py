@@ -1,4 +1,4 @@
-"""`hourglass predict`: joints of the people in pictures."""
+"""`hourglass predict`: joints of the people in pictures, or in a video."""
 
 import sys
 from collections.abc import Sequence
@@ -18,7 +18,10 @@ _CHUNK = 16
 
 
 def predict(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Pictures, folders or globs.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Pictures, folders, globs; or one video, camera number or -."),
+    ],
     weights: Annotated[
         str | None, typer.Option(help="Bundled name, file, folder or hub id; by default the bundled network.")
     ] = None,
@@ -53,8 +56,20 @@ def predict(
     threshold: Annotated[
         float, typer.Option(help="Joints that score below are drawn hollow; none is dropped.")
     ] = 0.3,
+    every: Annotated[int, typer.Option(min=1, help="Video: the first frame and every so many-th.")] = 1,
+    start: Annotated[str | None, typer.Option(help="Video: from here on; seconds or h:mm:ss.")] = None,
+    end: Annotated[str | None, typer.Option(help="Video: up to here.")] = None,
+    smooth: Annotated[
+        str | None, typer.Option(help="Video: savitzky-golay (the default), one-euro or none.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Video: go on where a run was killed.")] = False,
+    fps: Annotated[float | None, typer.Option(help="Frames a second, of pictures that make a video.")] = None,
+    frame_size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Of raw frames on standard input (PATH is -).")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Video: write the joints as a table here.")] = None,
 ) -> None:
-    """Find people's joints in pictures.
+    """Find people's joints in pictures, or in a video.
 
     Without boxes each picture is taken to show one person.
 
@@ -65,30 +80,48 @@ def predict(
     With a box: hourglass predict team.jpg --box 40,30,200,420 --box 260,25,190,430
 
     Quicker on a CPU: hourglass predict photos --backend openvino
+
+    A video: hourglass predict clip.mp4 --start 0:10 --csv joints.csv
     """
+    from hourglass.cli.predict_video import VideoOptions, is_video, predict_video
+    from hourglass.cli.running import calibrate, number_of_stacks
     from hourglass.inference.sinks import output_folder, output_names
     from hourglass.inference.sources import expand
 
+    given = _given_boxes(box or [], boxes)
+    chosen = number_of_stacks(stacks)
+
+    def make_predictor() -> "Predictor":
+        from hourglass.inference.predictor import Predictor
+
+        return Predictor.from_pretrained(
+            weights,
+            device,
+            precision,  # type: ignore[arg-type]  # checked there, as the next one
+            flip_test,
+            backend=backend,  # type: ignore[arg-type]
+            stacks=chosen,
+            calibration=calibrate(calibration, weights) if precision == "int8" and calibration else None,
+        )
+
+    video = VideoOptions(every, start, end, smooth, resume, fps, frame_size, csv)
+    if is_video(paths, video):
+        for option, is_given in (("--boxes", boxes), ("--coco", coco), ("--heatmaps", heatmaps)):
+            if is_given:
+                raise ValueError(f"{option} is for pictures, not for the video {paths[0]}")
+        settings = f"flip {flip_test}, {backend}, {precision}, stacks {stacks}"
+        first_boxes = given if isinstance(given, tuple) else None
+        predict_video(
+            paths[0], video, make_predictor, out, json_path, overlay, first_boxes, threshold, settings
+        )
+        return
     if not (overlay or heatmaps or json_path or coco):
         raise ValueError("there is nothing to write: ask for --json, --coco, --heatmaps or --overlay")
-    given = _given_boxes(box or [], boxes)
     files = expand(paths)
     names = output_names(files)
     if overlay or heatmaps:
         output_folder(out)
-
-    from hourglass.cli.running import calibrate, number_of_stacks
-    from hourglass.inference.predictor import Predictor
-
-    predictor = Predictor.from_pretrained(
-        weights,
-        device,
-        precision,  # type: ignore[arg-type]  # checked there, as the next one
-        flip_test,
-        backend=backend,  # type: ignore[arg-type]
-        stacks=number_of_stacks(stacks),
-        calibration=calibrate(calibration, weights) if precision == "int8" and calibration else None,
-    )
+    predictor = make_predictor()
     if heatmaps and predictor.network.output == "coordinates":
         raise ValueError(
             f"{predictor.facts.name} answers with coordinates and has no heatmaps: leave out --heatmaps"

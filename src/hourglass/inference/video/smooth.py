@@ -1,0 +1,240 @@
+"""Joints over time made calmer, weighted by confidence, and how much they jitter.
+
+All times are seconds and may be unevenly spaced. Weights are scores clipped to 0..1: a joint that scores 0
+in a frame says nothing about where it is, so it pulls nothing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+Array = npt.NDArray[np.float64]
+
+SmoothingName = Literal["none", "one-euro", "savitzky-golay"]
+SMOOTHINGS: tuple[str, ...] = get_args(SmoothingName)
+
+_RIDGE = 1e-10
+"""Of the fit's own weight: enough to solve where a window has fewer sure frames than the curve terms."""
+
+
+@dataclass(frozen=True)
+class OneEuro:
+    """Settings of the 1-euro filter (Casiez, Roussel and Vogel, CHI 2012).
+
+    Speeds are measured in sizes of the person per second, so that one setting serves near and far people.
+
+    Args:
+        cutoff_hz: cut-off frequency of a joint at rest; lower is calmer and later.
+        beta: how much the cut-off frequency rises with a joint's speed; higher follows sooner.
+        speed_cutoff_hz: cut-off frequency of the speed itself.
+        lead: the share of its speed with which a joint is taken to go on before a new frame corrects it
+            (ours: a low-pass that only looks back comes late, and late is wrong). 0 is the filter of the
+            paper.
+
+    The defaults were chosen on a rendered clip; docs/video.md has the numbers.
+    """
+
+    cutoff_hz: float = 4.0
+    beta: float = 1.0
+    speed_cutoff_hz: float = 2.0
+    lead: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("cutoff_hz", "speed_cutoff_hz"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"one-euro: {name} is {getattr(self, name)}; it must be positive")
+        if not self.beta >= 0:
+            raise ValueError(f"one-euro: beta is {self.beta}; it can't be negative")
+        if not 0 <= self.lead <= 1:
+            raise ValueError(f"one-euro: lead is {self.lead}; it must be 0 to 1")
+
+
+@dataclass(frozen=True)
+class SavitzkyGolay:
+    """Settings of the local polynomial fit (Savitzky and Golay, 1964; weighted and unevenly spaced: ours).
+
+    Args:
+        half_window_s: frames up to this far before and after a frame shape it.
+        half_window_frames: and not more than so many on either side, which bounds what is held in memory.
+        order: of the polynomial.
+    """
+
+    half_window_s: float = 0.2
+    half_window_frames: int = 12
+    order: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.half_window_s > 0:
+            raise ValueError(f"savitzky-golay: half_window_s is {self.half_window_s}; it must be positive")
+        if self.half_window_frames < 1:
+            raise ValueError(
+                f"savitzky-golay: half_window_frames is {self.half_window_frames}; it must be 1 or more"
+            )
+        if not 0 <= self.order <= 5:
+            raise ValueError(f"savitzky-golay: order is {self.order}; it must be 0 to 5")
+
+
+Smoothing = OneEuro | SavitzkyGolay | None
+
+
+def smoothing(name: str) -> Smoothing:
+    """The settings of a smoothing by its name; None for `none`. Raises ValueError for another name."""
+    if name not in SMOOTHINGS:
+        raise ValueError(f"--smooth {name!r} is not one of {', '.join(SMOOTHINGS)}")
+    return {"none": None, "one-euro": OneEuro(), "savitzky-golay": SavitzkyGolay()}[name]
+
+
+@dataclass
+class OneEuroState:
+    """One person's filter from frame to frame; `step` takes the frames in order.
+
+    The low-pass is an exponential mean in which each frame counts by its weight, so that after unsure
+    frames the next sure one takes over at once. With all weights 1 and `lead` 0 it is the filter of the
+    paper, with one speed for both coordinates.
+    """
+
+    settings: OneEuro
+    _time_s: float = 0.0
+    _place: Array | None = None
+    _speed: Array = field(default_factory=lambda: np.zeros(0))
+    _mass: Array = field(default_factory=lambda: np.zeros(0))
+
+    def step(self, keypoints: FloatArray, scores: FloatArray, time_s: float, size_px: float) -> Array:
+        """Joints (J, 2) as filtered up to now; `scores` (J,). Raises ValueError when time stands still."""
+        points, weight = np.asarray(keypoints, np.float64), _weights(scores)
+        if self._place is None:
+            self._place, self._speed, self._mass = points.copy(), np.zeros_like(points), weight
+            self._time_s = time_s
+            return points.copy()
+        passed_s = time_s - self._time_s
+        if not passed_s > 0:
+            raise ValueError(f"frame times must rise: {time_s:g} s follows {self._time_s:g} s")
+        if not size_px > 0:
+            raise ValueError(f"size_px is {size_px}; it must be positive")
+        settings = self.settings
+        expected = self._place + settings.lead * passed_s * size_px * self._speed
+        raw_speed = (points - self._place) / (passed_s * size_px)
+        slow = _share(np.array(settings.speed_cutoff_hz), passed_s)
+        # A place that nobody was ever sure of gives no speed.
+        sped = slow * weight * (self._mass > 0)
+        kept = (1 - slow) * self._mass + sped
+        turn = np.divide(sped, kept, out=np.zeros_like(kept), where=kept > 0)
+        self._speed = self._speed + turn[:, None] * (raw_speed - self._speed)
+        cutoff_hz = settings.cutoff_hz + settings.beta * np.linalg.norm(self._speed, axis=-1)
+        share = _share(cutoff_hz, passed_s)
+        old, new = (1 - share) * self._mass, share * weight
+        total = old + new
+        pull = np.divide(new, total, out=np.zeros_like(total), where=total > 0)
+        # A joint that was never sure yet has nothing better than what it shows.
+        pull = np.where(self._mass + weight > 0, pull, 1.0)
+        self._place = expected + pull[:, None] * (points - expected)
+        self._mass, self._time_s = total, time_s
+        return self._place.copy()
+
+
+def one_euro(
+    keypoints: FloatArray,
+    scores: FloatArray,
+    times_s: FloatArray,
+    settings: OneEuro | None = None,
+    size_px: float | FloatArray = 1.0,
+) -> Array:
+    """The 1-euro filter over a whole track: (T, J, 2) from joints (T, J, 2), scores (T, J), times (T,).
+
+    `size_px` is the person's size in pixels, for all frames or (T,). Raises ValueError when shapes disagree
+    or times don't rise.
+    """
+    points, _, times = _check(keypoints, scores, times_s)
+    sizes = np.broadcast_to(np.asarray(size_px, np.float64), (len(times),))
+    state = OneEuroState(settings or OneEuro())
+    steps = [
+        state.step(p, s, float(t), float(z)) for p, s, t, z in zip(points, scores, times, sizes, strict=True)
+    ]
+    return np.stack(steps) if steps else points
+
+
+def savitzky_golay(
+    keypoints: FloatArray, scores: FloatArray, times_s: FloatArray, settings: SavitzkyGolay | None = None
+) -> Array:
+    """A polynomial fitted around every frame: (T, J, 2) from joints (T, J, 2), scores (T, J), times (T,).
+
+    Frame i becomes the value at its own time of the polynomial that is nearest, in weighted least squares,
+    to the frames around it. Near the ends the window has one side only. Raises ValueError as `one_euro`.
+    """
+    chosen = settings or SavitzkyGolay()
+    points, weights, times = _check(keypoints, scores, times_s)
+    if not len(times):
+        return points
+    reach = np.arange(-chosen.half_window_frames, chosen.half_window_frames + 1)
+    rows = np.arange(len(times))[:, None] + reach
+    inside = (rows >= 0) & (rows < len(times))
+    rows = np.clip(rows, 0, len(times) - 1)
+    apart_s = times[rows] - times[:, None]
+    inside &= np.abs(apart_s) <= chosen.half_window_s * (1 + 1e-9)
+    return local_fit(points[rows], weights[rows] * inside[..., None], apart_s, points, chosen)
+
+
+def local_fit(
+    points: Array, weights: Array, apart_s: Array, fallback: Array, settings: SavitzkyGolay
+) -> Array:
+    """Values at 0 s of polynomials fitted to W frames each.
+
+    Args:
+        points: (T, W, J, 2); weights: (T, W, J); apart_s: (T, W), times from the frame that is asked for.
+        fallback: (T, J, 2), the answer where all weights of a joint are 0.
+    """
+    u = apart_s / settings.half_window_s
+    powers = u[..., None] ** np.arange(settings.order + 1)
+    gram = np.einsum("twj,twa,twb->tjab", weights, powers, powers)
+    moments = np.einsum("twj,twa,twjc->tjac", weights, powers, points - fallback[:, None])
+    mass = weights.sum(axis=1)
+    ridge = _RIDGE * np.where(mass > 0, mass, 1.0)
+    # The constant term goes free: with one sure frame in the window the answer is that frame.
+    calm = np.eye(settings.order + 1)
+    calm[0, 0] = 0.0
+    gram = gram + ridge[..., None, None] * calm
+    gram[..., 0, 0] = np.where(mass > 0, gram[..., 0, 0], 1.0)
+    solved = np.linalg.solve(gram, moments)
+    return np.asarray(fallback + np.where(mass > 0, 1.0, 0.0)[..., None] * solved[..., 0, :])
+
+
+def accelerations(keypoints: FloatArray, times_s: FloatArray) -> Array:
+    """(T - 2, J, 2) px/s^2: second divided differences of joints (T, J, 2) at times (T,)."""
+    points, times = np.asarray(keypoints, np.float64), np.asarray(times_s, np.float64)
+    gaps = np.diff(times)
+    speeds = np.diff(points, axis=0) / gaps[:, None, None]
+    return np.asarray(np.diff(speeds, axis=0) / ((gaps[1:] + gaps[:-1]) / 2)[:, None, None], np.float64)
+
+
+def jitter(keypoints: FloatArray, times_s: FloatArray) -> float:
+    """Mean length of the joints' acceleration in px/s^2, of joints (T, J, 2); 0 for fewer than 3 frames."""
+    if len(times_s) < 3:
+        return 0.0
+    return float(np.linalg.norm(accelerations(keypoints, times_s), axis=-1).mean())
+
+
+def _weights(scores: FloatArray) -> Array:
+    return np.clip(np.asarray(scores, np.float64), 0.0, 1.0)
+
+
+def _share(cutoff_hz: Array, passed_s: float) -> Array:
+    """How much of the way to a new value a first-order low-pass goes within a time step."""
+    turn = 2 * np.pi * cutoff_hz * passed_s
+    return np.asarray(turn / (turn + 1))
+
+
+def _check(keypoints: FloatArray, scores: FloatArray, times_s: FloatArray) -> tuple[Array, Array, Array]:
+    points, times = np.asarray(keypoints, np.float64), np.asarray(times_s, np.float64)
+    if points.ndim != 3 or points.shape[-1] != 2:
+        raise ValueError(f"keypoints have the shape {points.shape}, expected (T, J, 2)")
+    if np.shape(scores) != points.shape[:2]:
+        raise ValueError(f"scores have the shape {np.shape(scores)}, expected {points.shape[:2]}")
+    if times.shape != points.shape[:1]:
+        raise ValueError(f"times_s has the shape {times.shape}, expected {points.shape[:1]}")
+    if (np.diff(times) <= 0).any():
+        at = int(np.argmax(np.diff(times) <= 0))
+        raise ValueError(f"frame times must rise: {times[at + 1]:g} s follows {times[at]:g} s")
+    return points, _weights(scores), times
