@@ -9,6 +9,7 @@ import typer
 
 from hourglass.cli import (
     ablate,
+    batch,
     benchmark,
     convert,
     data,
@@ -33,6 +34,7 @@ app.command()(evaluate.evaluate)
 app.command()(score.score)
 app.command()(ablate.ablate)
 app.command()(predict.predict)
+app.command()(batch.batch)
 app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(models.models)
