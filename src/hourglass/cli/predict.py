@@ -58,7 +58,7 @@ def predict(
     ] = 0.3,
     every: Annotated[int, typer.Option(min=1, help="Video: the first frame and every so many-th.")] = 1,
     start: Annotated[str | None, typer.Option(help="Video: from here on; seconds or h:mm:ss.")] = None,
-    end: Annotated[str | None, typer.Option(help="Video: up to here.")] = None,
+    end: Annotated[str | None, typer.Option(help="Video: before this time.")] = None,
     smooth: Annotated[
         str | None, typer.Option(help="Video: savitzky-golay (the default), one-euro or none.")
     ] = None,
