@@ -172,7 +172,7 @@ def test_the_very_first_form_is_named(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"{}", b"\x89HDF\r\n\x1a\n" + bytes(90), gzip.compress(b"weights"), b"\x80\x02."]
+    "content", [b"{}", b"\x89HDF\r\n\x1a\n" + bytes(90), gzip.compress(b"weights", mtime=0), b"\x80\x02."]
 )
 def test_files_of_other_programs(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pth").write_bytes(content)
