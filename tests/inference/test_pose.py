@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from hourglass.inference.pose import Pose, coco_image_id, save_coco
@@ -24,6 +26,10 @@ def pose(**changes: Any) -> Pose:
     return Pose(**{**values, **changes})
 
 
+def _twice(matrix: list[list[float]]) -> Any:
+    return np.array([matrix, matrix], np.float32)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -32,6 +38,15 @@ def pose(**changes: Any) -> Pose:
         ({"box": np.zeros(3, np.float32)}, "box has shape"),
         ({"scores": np.array([1, np.nan], np.float32)}, "scores holds a number that is not finite"),
         ({"heatmaps": (np.zeros((3, 4, 4), np.float32),)}, r"heatmaps\[0\] has shape \(3, 4, 4\)"),
+        ({"confidences": np.zeros(3, np.float32)}, r"confidences has shape \(3,\), expected \(2,\)"),
+        ({"confidences": np.array([0.5, np.nan], np.float32)}, "confidences holds a number that is not"),
+        ({"confidences": np.array([0.5, 1.01], np.float32)}, "confidences holds a number outside 0 to 1"),
+        (
+            {"covariances": np.zeros((2, 2), np.float32)},
+            r"covariances has shape \(2, 2\), expected \(2",
+        ),
+        ({"covariances": _twice([[1, 0.5], [0, 1]])}, "covariances holds a matrix that is not symmetric"),
+        ({"covariances": _twice([[1, 2], [2, 1]])}, "covariances holds a matrix that is not"),
     ],
 )
 def test_contradictions_are_refused_at_birth(changes: dict[str, Any], message: str) -> None:
@@ -56,6 +71,42 @@ def test_a_pose_survives_json_with_its_own_skeleton_and_with_a_known_one() -> No
     assert known["skeleton"] == "lsp14"
     assert Pose.from_dict(known).skeleton is LSP14
     assert known["joints"]["head_top"] == {"x": 1.0, "y": 1.0, "score": 1.0}
+
+
+def test_confidences_and_covariances_travel_with_the_joints_where_there_are_any() -> None:
+    whole = pose(
+        confidences=np.array([0.75, 0.123456], np.float32),
+        covariances=np.array([[[4, 1.5], [1.5, 9]], [[1, 1], [1, 1]]], np.float32),
+    )
+    raw = json.loads(json.dumps(whole.to_dict()))
+    assert raw["joints"]["right_eye"] == {
+        "x": 30.0,
+        "y": 40.0,
+        "score": 0.25,
+        "confidence": 0.1235,
+        "covariance": [[1.0, 1.0], [1.0, 1.0]],
+    }
+    back = Pose.from_dict(raw)
+    assert back.confidences is not None
+    assert back.covariances is not None
+    np.testing.assert_allclose(back.confidences, [0.75, 0.1235], rtol=1e-6)
+    np.testing.assert_array_equal(back.covariances, whole.covariances)
+    assert Pose.from_dict(back.to_dict()).to_dict() == raw
+
+    assert set(pose().to_dict()["joints"]["left_eye"]) == {"x", "y", "score"}
+    del raw["joints"]["left_eye"]["confidence"]
+    with pytest.raises(ValueError, match="'confidence' is missing"):
+        Pose.from_dict(raw)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-300, 300, width=32), min_size=4, max_size=4))
+def test_any_covariance_is_still_one_after_the_rounding_of_a_file(factor: list[float]) -> None:
+    half = np.array(factor, np.float64).reshape(2, 2)
+    whole = pose(covariances=_twice((half @ half.T).tolist()))
+    assert Pose.from_dict(whole.to_dict()).covariances is not None
+    thin = pose(covariances=_twice((half[:1].T @ half[:1]).tolist()))
+    assert Pose.from_dict(thin.to_dict()).covariances is not None
 
 
 def test_a_dict_that_is_no_pose_is_refused_by_field() -> None:

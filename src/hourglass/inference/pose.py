@@ -34,8 +34,14 @@ class Pose:
         image_id: what the picture is called, where that is known.
         heatmaps: per stage (J, h, w) float32 over the crop, where they were asked for.
         crop: (S, S, 3) uint8 RGB, what the network saw, where heatmaps were asked for.
+        confidences: (J,) float32, the calibrated probability, 0 to 1, that a joint lies within 0.2 torsos of
+            where an annotator would put it (`hourglass.confidence`); None where the weights carry no
+            calibration.
+        covariances: (J, 2, 2) float32, how far and in which direction each heatmap spreads around the joint,
+            in squared pixels of the original picture (`heatmap.spread`); None for weights without heatmaps.
 
-    Raises ValueError, naming the picture, when shapes disagree or numbers are not finite.
+    Raises ValueError, naming the picture, when shapes disagree, numbers are not finite, a confidence lies
+    outside 0 to 1 or a covariance is none.
     """
 
     keypoints: npt.NDArray[np.float32]
@@ -45,6 +51,8 @@ class Pose:
     image_id: str | None = None
     heatmaps: tuple[npt.NDArray[np.float32], ...] | None = None
     crop: RGB | None = None
+    confidences: npt.NDArray[np.float32] | None = None
+    covariances: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         joints = len(self.skeleton)
@@ -53,11 +61,19 @@ class Pose:
             ("keypoints", self.keypoints, (joints, 2)),
             ("scores", self.scores, (joints,)),
             ("box", self.box, (4,)),
+            ("confidences", self.confidences, (joints,)),
+            ("covariances", self.covariances, (joints, 2, 2)),
         ):
+            if array is None:
+                continue
             if array.shape != shape:
                 raise ValueError(f"{where}{name} has shape {array.shape}, expected {shape}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{where}{name} holds a number that is not finite")
+        if self.confidences is not None and not ((self.confidences >= 0) & (self.confidences <= 1)).all():
+            raise ValueError(f"{where}confidences holds a number outside 0 to 1")
+        if self.covariances is not None and not _are_covariances(self.covariances):
+            raise ValueError(f"{where}covariances holds a matrix that is not symmetric with variances >= 0")
         for i, stage in enumerate(self.heatmaps or ()):
             if stage.ndim != 3 or len(stage) != joints:
                 raise ValueError(f"{where}heatmaps[{i}] has shape {stage.shape}, expected ({joints}, h, w)")
@@ -106,21 +122,26 @@ class Pose:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings for JSON; the heatmaps and the crop are left out.
 
-        `joints` maps a joint's name to x, y and score. `skeleton` is a built-in skeleton's name, or a
-        skeleton in full.
+        `joints` maps a joint's name to x, y and score, and to `confidence` and `covariance` (two rows of
+        two) where there are any. `skeleton` is a built-in skeleton's name, or a skeleton in full.
         """
-        rows = np.column_stack([self.keypoints, self.scores]).tolist()
         known = SKELETONS.get(self.skeleton.name) == self.skeleton
         return {
             "image_id": self.image_id,
             "score": _rounded(self.score),
             "box": [_rounded(v) for v in self.box.tolist()],
             "skeleton": self.skeleton.name if known else self.skeleton.to_dict(),
-            "joints": {
-                name: {"x": _rounded(x), "y": _rounded(y), "score": _rounded(score)}
-                for name, (x, y, score) in zip(self.skeleton.joints, rows, strict=True)
-            },
+            "joints": {name: self._joint_row(i) for i, name in enumerate(self.skeleton.joints)},
         }
+
+    def _joint_row(self, joint: int) -> dict[str, Any]:
+        x, y = self.keypoints[joint].tolist()
+        row: dict[str, Any] = {"x": _rounded(x), "y": _rounded(y), "score": _rounded(self.scores[joint])}
+        if self.confidences is not None:
+            row["confidence"] = _rounded(self.confidences[joint])
+        if self.covariances is not None:
+            row["covariance"] = [[_rounded(v) for v in pair] for pair in self.covariances[joint].tolist()]
+        return row
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Pose":
@@ -134,6 +155,8 @@ class Pose:
                 skeleton=skeleton,
                 box=np.array(raw["box"], np.float32),
                 image_id=raw.get("image_id"),
+                confidences=_where_given(joints, "confidence"),
+                covariances=_where_given(joints, "covariance"),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a pose: {error} is missing or malformed") from error
@@ -176,6 +199,22 @@ def write_json(path: Path, content: Any) -> None:
 def _rounded(value: float) -> float:
     """Enough digits for a thousandth of a pixel, and no float32 tails in the files."""
     return round(float(value), 4)
+
+
+def _are_covariances(matrices: npt.NDArray[np.float32]) -> bool:
+    """Whether all (J, 2, 2) are symmetric and positive semidefinite, but for the rounding of a file."""
+    each = matrices.astype(np.float64)
+    slack = 2e-4 + 1e-6 * np.abs(each).max((1, 2))
+    symmetric = np.abs(each[:, 0, 1] - each[:, 1, 0]) <= slack
+    lowest = np.linalg.eigvalsh(each)[:, 0]
+    return bool((symmetric & (lowest >= -slack)).all())
+
+
+def _where_given(joints: Sequence[Mapping[str, Any]], key: str) -> npt.NDArray[np.float32] | None:
+    """What every joint says under a key, or None when none says it; raises KeyError when some don't."""
+    if not any(key in joint for joint in joints):
+        return None
+    return np.array([joint[key] for joint in joints], np.float32)
 
 
 def _warp_heat(heat: npt.NDArray[np.float32], matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
