@@ -34,6 +34,7 @@ LAYERS: dict[str, int] = {
     "diagram": 3,
     "convert": 4,
     "inference": 4,
+    "page": 4,
     "evaluate": 5,
     "evaluate_coco": 5,
     "scoring": 5,

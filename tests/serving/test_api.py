@@ -11,8 +11,8 @@ pytest.importorskip("prometheus_client", reason="the extra `serve` is not instal
 
 from hourglass.inference.pose import Pose
 from hourglass.inference.predictor import Predictor
+from hourglass.page.files import page_files
 from hourglass.serving.answers import stage_joints
-from hourglass.serving.app import page_files
 
 PNG = {"Content-Type": "image/png"}
 BOXES = [[10.0, 20.0, 60.0, 90.0], [30.0, 5.0, 50.0, 120.0]]
@@ -228,7 +228,7 @@ def test_every_answer_has_its_security_headers(make_client: Any, png: bytes) -> 
 
 def test_the_page_asks_nothing_of_other_hosts(make_client: Any) -> None:
     client = make_client()
-    files = page_files()
+    files = page_files("hourglass.serving")
     assert "index.html" in files
     for name, content in files.items():
         text = content.decode()

@@ -12,7 +12,7 @@ from hourglass.checkpoint import WeightFacts
 from hourglass.geometry import apply, crop_matrix
 from hourglass.inference.forward import read_stage
 from hourglass.inference.pose import Pose
-from hourglass.inference.predictor import Predictor, Request
+from hourglass.inference.predictor import Request
 from hourglass.serving.intake import Ask
 
 Numbers = npt.NDArray[np.float32]
@@ -45,22 +45,6 @@ def stage_joints(pose: Pose, facts: WeightFacts) -> list[tuple[Numbers, Numbers]
         points = apply(np.asarray(back, np.float64), answer.keypoints[0].numpy())
         found.append((points.astype(np.float32), answer.scores[0].numpy()))
     return [*found, (pose.keypoints, pose.scores)]
-
-
-def model_json(predictor: Predictor, stages: int) -> dict[str, Any]:
-    """What `/v1/models` tells of the network."""
-    facts = predictor.facts
-    return {
-        "name": facts.name,
-        "input_px": facts.input_px,
-        "stages": stages,
-        "heatmaps": predictor.network.output != "coordinates",
-        "skeleton": facts.skeleton.to_dict(),
-        "box_margin": facts.box_margin,
-        "data": facts.data,
-        "licence": facts.licence,
-        "metrics": dict(facts.metrics),
-    }
 
 
 def _person(ask: Ask, pose: Pose, facts: WeightFacts) -> dict[str, Any]:

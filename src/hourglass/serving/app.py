@@ -7,28 +7,28 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from hourglass.inference.predictor import Predictor
+from hourglass.page.files import KINDS, page_files
+from hourglass.page.model import model_json
+from hourglass.page.samples import SEEDS, sample_jpeg
 from hourglass.serving import openapi
-from hourglass.serving.answers import answer_json, model_json
+from hourglass.serving.answers import answer_json
 from hourglass.serving.batching import Batcher, Job
 from hourglass.serving.guard import Guard, error_headers, error_json
 from hourglass.serving.intake import Ask, read_ask
 from hourglass.serving.metrics import Metrics
 from hourglass.serving.pictures import Budget, decoded_bytes, prepare
 from hourglass.serving.reading import Loan, loan, read_body
-from hourglass.serving.samples import SEEDS, sample_jpeg
 from hourglass.serving.settings import Refused, Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _T = TypeVar("_T")
-_KINDS = {".html": "text/html", ".css": "text/css", ".mjs": "text/javascript", ".svg": "image/svg+xml"}
 
 
 class Service:
@@ -44,7 +44,8 @@ class Service:
         self.metrics = Metrics()
         self.budget = Budget(int(settings.memory_mb * 1e6))
         predictor.batch_size = settings.batch_size
-        self.model = model_json(predictor, _warm_up(predictor))
+        heatmaps = predictor.network.output != "coordinates"
+        self.model = model_json(predictor.facts, heatmaps, _warm_up(predictor))
         self.batcher = Batcher(predictor, settings.batch_ms, settings.queue, self.metrics.batch)
         self._threads = ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2)), "hourglass-pictures")
 
@@ -223,13 +224,14 @@ def _add_api(app: Any, service: Service) -> None:
 def _add_page(app: Any, service: Service) -> None:
     from fastapi import Request, Response
 
-    files = page_files()
+    # Read once, so that no request can name a path.
+    files = page_files(__package__)
 
     def page_file(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
         if name not in files:
             raise Refused(404, "there is nothing at this address")
-        kind = _KINDS[os.path.splitext(name)[1]]
+        kind = KINDS[os.path.splitext(name)[1]]
         return Response(files[name], media_type=kind, headers={"Cache-Control": "no-cache"})
 
     async def sample(request: Request) -> Response:
@@ -241,16 +243,6 @@ def _add_page(app: Any, service: Service) -> None:
     app.add_api_route("/", page_file, **hidden)
     app.add_api_route("/page/{name}", page_file, **hidden)
     app.add_api_route("/samples/{number}.jpg", sample, **hidden)
-
-
-def page_files() -> dict[str, bytes]:
-    """The page's files by name, read once: no request can name a path."""
-    folder = resources.files("hourglass.serving") / "page"
-    return {
-        item.name: item.read_bytes()
-        for item in folder.iterdir()
-        if os.path.splitext(item.name)[1] in _KINDS and item.is_file()
-    }
 
 
 def _warm_up(predictor: Predictor) -> int:

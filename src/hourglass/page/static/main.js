@@ -1,12 +1,12 @@
 // What the page knows, and what happens when something is touched.
 
-import * as api from "./api.mjs";
-import { paint, paintCrop, unpack } from "./heat.mjs";
-import { listen } from "./inputs.mjs";
-import { listenToMarks } from "./mark.mjs";
-import { answerCsv, answerJson, save } from "./save.mjs";
-import { fillTable } from "./table.mjs";
-import { plain, StackView } from "./view.mjs";
+import * as api from "./api.js";
+import { paint, paintCrop } from "./heat.js";
+import { listen } from "./inputs.js";
+import { listenToMarks } from "./mark.js";
+import { answerCsv, answerJson, save } from "./save.js";
+import { fillTable } from "./table.js";
+import { plain, StackView } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const state = { network: null, blob: null, name: "", bitmap: null, answer: null, maps: [], views: [], person: 0, shown: new Set(), asking: null };
@@ -23,7 +23,9 @@ function stagesOf(person) {
 
 async function meetNetwork() {
   try {
-    const network = await api.model();
+    const network = await api.model((text) => {
+      $("model").textContent = text;
+    });
     state.network = network;
     $("key-form").hidden = true;
     const stacks = network.stages > 1 ? `${network.stages} stacks, ` : "";
@@ -47,6 +49,7 @@ async function take(blob, name) {
   }
   Object.assign(state, { blob: await api.readable(blob, state.bitmap), name });
   $("box").value = "";
+  if (!state.network) say(`${name} waits for the network …`);
   await ask();
 }
 
@@ -78,7 +81,7 @@ function show(answer) {
   const [image] = answer.images;
   const fresh = state.answer === null;
   Object.assign(state, { answer, person: Math.min(state.person, Math.max(0, image.people.length - 1)) });
-  state.maps = image.people.map((person) => (person.heatmaps ?? []).map(unpack));
+  state.maps = image.people.map((person) => person.heatmaps ?? []);
   if (fresh) {
     state.shown = new Set(skeleton.joints);
     fillHeatChoice(skeleton);

@@ -1,6 +1,6 @@
 // The ways in for a picture: a file, a drop, the clipboard, the camera, a sample.
 
-import * as camera from "./camera.mjs";
+import * as camera from "./camera.js";
 
 const $ = (id) => document.getElementById(id);
 const SAMPLES = 6;
@@ -60,7 +60,7 @@ function addSamples(take, say) {
   for (let number = 0; number < SAMPLES; number += 1) {
     const button = Object.assign(document.createElement("button"), { type: "button" });
     const picture = Object.assign(new Image(), {
-      src: `/samples/${number}.jpg`, alt: `Rendered person ${number + 1}`, loading: "lazy", width: 96, height: 96,
+      src: `samples/${number}.jpg`, alt: `Rendered person ${number + 1}`, loading: "lazy", width: 96, height: 96,
     });
     button.append(picture);
     button.addEventListener("click", async () => {

@@ -44,7 +44,7 @@ export class StackView {
     this.figure.append(this.caption, this.view);
   }
 
-  // `width` and `height` are the picture's own pixels, as the server counts them.
+  // `width` and `height` are the picture's own pixels, as the answer counts them.
   showPicture(bitmap, width, height) {
     const scale = Math.min(1, LARGEST_PX / Math.max(width, height));
     for (const canvas of [this.photo, this.heat]) {

@@ -1,6 +1,6 @@
 // The same joints in numbers, for those who can't or won't look at the drawing.
 
-import { plain } from "./view.mjs";
+import { plain } from "./view.js";
 
 export function fillTable(table, stages, skeleton, shown, sidePx, redraw) {
   const focused = document.activeElement?.dataset?.toggle;

@@ -10,7 +10,7 @@ export function save(name, content, type) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-// The server's answer without the heatmaps, which are many megabytes.
+// The answer without the heatmaps, which are many megabytes.
 export function answerJson(answer) {
   return JSON.stringify(answer, (key, value) => (key === "heatmaps" ? undefined : value), 1);
 }

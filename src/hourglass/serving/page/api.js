@@ -34,7 +34,7 @@ async function ask(path, options = {}) {
 }
 
 export async function model() {
-  return (await ask("/v1/models")).models[0];
+  return (await ask("v1/models")).models[0];
 }
 
 // The answer for one picture; where the network has stages, with all of them and their heatmaps.
@@ -42,7 +42,19 @@ export async function pose(blob, { boxes, flipTest, stages, signal }) {
   const query = new URLSearchParams({ flip_test: flipTest, stages, heatmaps: stages });
   if (boxes) query.set("boxes", boxes);
   const headers = { "Content-Type": blob.type || "application/octet-stream" };
-  return ask(`/v1/pose?${query}`, { method: "POST", body: blob, headers, signal });
+  const answer = await ask(`v1/pose?${query}`, { method: "POST", body: blob, headers, signal });
+  for (const person of answer.images.flatMap(({ people }) => people)) person.heatmaps = person.heatmaps?.map(unpack);
+  return answer;
+}
+
+// One stage's maps from base64 bytes over low..high.
+function unpack(packed) {
+  const [joints, height, width] = packed.shape;
+  const text = atob(packed.data);
+  const scale = (packed.high - packed.low) / 255;
+  const values = new Float32Array(text.length);
+  for (let i = 0; i < text.length; i += 1) values[i] = packed.low + text.charCodeAt(i) * scale;
+  return { joints, height, width, values };
 }
 
 // A picture that the server can read: others, such as a phone's, are encoded anew by the browser.

@@ -1,14 +1,4 @@
-// Heatmaps: from the server's bytes to colours over the picture.
-
-// One stage's maps: values 0..1 by joint, from base64 bytes over low..high.
-export function unpack(packed) {
-  const [joints, height, width] = packed.shape;
-  const text = atob(packed.data);
-  const scale = (packed.high - packed.low) / 255;
-  const values = new Float32Array(text.length);
-  for (let i = 0; i < text.length; i += 1) values[i] = packed.low + text.charCodeAt(i) * scale;
-  return { joints, height, width, values };
-}
+// Heatmaps as colours over the picture. Of one stage: `joints`, `height`, `width`, and `values` by joint.
 
 // A small canvas with one joint's map, or the highest of all of them (joint -1).
 function tile(maps, joint) {
