@@ -1,6 +1,7 @@
 """One person's joints in one picture, and the files they are written to."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Pose:
             calibration.
         covariances: (J, 2, 2) float32, how far and in which direction each heatmap spreads around the joint,
             in squared pixels of the original picture (`heatmap.spread`); None for weights without heatmaps.
+        box_score: a detector's, of the box that the person was first looked for in; None where there is none.
 
     Raises ValueError, naming the picture, when shapes disagree, numbers are not finite, a confidence lies
     outside 0 to 1 or a covariance is none.
@@ -53,6 +55,7 @@ class Pose:
     crop: RGB | None = None
     confidences: npt.NDArray[np.float32] | None = None
     covariances: npt.NDArray[np.float32] | None = None
+    box_score: float | None = None
 
     def __post_init__(self) -> None:
         joints = len(self.skeleton)
@@ -74,6 +77,8 @@ class Pose:
             raise ValueError(f"{where}confidences holds a number outside 0 to 1")
         if self.covariances is not None and not _are_covariances(self.covariances):
             raise ValueError(f"{where}covariances holds a matrix that is not symmetric with variances >= 0")
+        if self.box_score is not None and not math.isfinite(self.box_score):
+            raise ValueError(f"{where}box_score is {self.box_score}")
         for i, stage in enumerate(self.heatmaps or ()):
             if stage.ndim != 3 or len(stage) != joints:
                 raise ValueError(f"{where}heatmaps[{i}] has shape {stage.shape}, expected ({joints}, h, w)")
@@ -123,13 +128,15 @@ class Pose:
         """Plain numbers and strings for JSON; the heatmaps and the crop are left out.
 
         `joints` maps a joint's name to x, y and score, and to `confidence` and `covariance` (two rows of
-        two) where there are any. `skeleton` is a built-in skeleton's name, or a skeleton in full.
+        two) where there are any. `box_score` is there where a detector gave one. `skeleton` is a built-in
+        skeleton's name, or a skeleton in full.
         """
         known = SKELETONS.get(self.skeleton.name) == self.skeleton
         return {
             "image_id": self.image_id,
             "score": _rounded(self.score),
             "box": [_rounded(v) for v in self.box.tolist()],
+            **({} if self.box_score is None else {"box_score": _rounded(self.box_score)}),
             "skeleton": self.skeleton.name if known else self.skeleton.to_dict(),
             "joints": {name: self._joint_row(i) for i, name in enumerate(self.skeleton.joints)},
         }
@@ -157,6 +164,7 @@ class Pose:
                 image_id=raw.get("image_id"),
                 confidences=_where_given(joints, "confidence"),
                 covariances=_where_given(joints, "covariance"),
+                box_score=None if raw.get("box_score") is None else float(raw["box_score"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a pose: {error} is missing or malformed") from error

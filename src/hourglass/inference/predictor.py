@@ -18,16 +18,17 @@ from hourglass.data.pixels import RGB, to_rgb
 from hourglass.geometry import apply, box_around, crop_matrix, warp
 from hourglass.inference.anytime import answer_until_settled
 from hourglass.inference.backends import Backend, Stacks, make_runnable
+from hourglass.inference.boxes import Boxes, Detector, box_rows, detect, score_row
+from hourglass.inference.detectors import load_detector
 from hourglass.inference.device import Precision, choose_device
 from hourglass.inference.forward import CropAnswer, answer_crops
 from hourglass.inference.pose import Pose
+from hourglass.inference.suppress import NMS_OKS, check_nms, distinct
 from hourglass.skeleton import Skeleton
 
 Picture = str | Path | npt.NDArray[Any]
 """A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.pixels.to_rgb`."""
 Matrix = npt.NDArray[np.float64]
-Boxes = Sequence[Sequence[float]] | Sequence[float] | npt.NDArray[Any]
-"""One box (x, y, w, h) or several."""
 
 MAX_PASSES = 3
 SETTLED = 0.03
@@ -62,12 +63,16 @@ class Request:
         squares: where to look for one person each.
         refine: the squares are only a first guess, to be refined.
         image_id: what the picture is called, or None.
+        box_scores: a detector's, one for each square, or None.
+        nms_oks: people who are more alike than this by OKS are one (`suppress.distinct`); None keeps all.
     """
 
     image: RGB
     squares: tuple[Square, ...]
     refine: bool
     image_id: str | None = None
+    box_scores: tuple[float, ...] | None = None
+    nms_oks: float | None = None
 
 
 @dataclass(eq=False)
@@ -87,6 +92,9 @@ class Predictor:
     spans the whole picture, the next one the joints that were found, until that settles or after three
     passes. The last pass is the answer, unless its scores are clearly worse than an earlier one's.
 
+    With a detector, a picture without boxes holds the people whom it finds, perhaps nobody. Of two who come
+    to lie on one another the surer one stays. Boxes that the caller gives keep one pose each.
+
     Args:
         network: a heatmap network; it is moved to the device and set to evaluation.
         facts: what the network's weights say of it.
@@ -97,9 +105,12 @@ class Predictor:
         backend: `torch`, `onnxruntime` or `openvino`; `auto` is torch, or what an exported file was made for.
         stacks: use the first so many stacks only, or `auto`: each crop as many as it needs (`anytime`).
         calibration: crops (N, 3, S, S) uint8 on which int8 measures its ranges.
+        detector: finds people in pictures that come without boxes: any callable (`boxes.Detector`), or what
+            `detectors.load_detector` takes, a name or an ONNX file.
+        nms_oks: how alike, by OKS, two of the detector's people may be; None keeps all.
 
-    Raises ValueError for a device that isn't there, and for a backend, precision or number of stacks that
-    can't be had.
+    Raises ValueError for a device that isn't there, and for a backend, precision, number of stacks or
+    detector that can't be had.
     """
 
     def __init__(
@@ -113,7 +124,13 @@ class Predictor:
         backend: Backend = "auto",
         stacks: Stacks = None,
         calibration: npt.NDArray[np.uint8] | None = None,
+        detector: Detector | str | Path | None = None,
+        nms_oks: float | None = NMS_OKS,
     ) -> None:
+        if nms_oks is not None:
+            check_nms(nms_oks)
+        self.nms_oks = nms_oks
+        self.detector = load_detector(detector) if isinstance(detector, str | Path) else detector
         self.device = choose_device(device)
         runnable, self.precision = make_runnable(
             network, facts, self.device, backend, precision, stacks, calibration
@@ -134,6 +151,8 @@ class Predictor:
         backend: Backend = "auto",
         stacks: Stacks = None,
         calibration: npt.NDArray[np.uint8] | None = None,
+        detector: Detector | str | Path | None = None,
+        nms_oks: float | None = NMS_OKS,
     ) -> "Predictor":
         """Load weights by bundled name, file, folder or hub id; None is the bundled default.
 
@@ -149,6 +168,8 @@ class Predictor:
             backend=backend,
             stacks=stacks,
             calibration=calibration,
+            detector=detector,
+            nms_oks=nms_oks,
         )
 
     @property
@@ -158,7 +179,12 @@ class Predictor:
 
     @overload
     def __call__(
-        self, images: Picture, boxes: Boxes | None = None, keep_heatmaps: bool = False, bgr: bool = False
+        self,
+        images: Picture,
+        boxes: Boxes | None = None,
+        keep_heatmaps: bool = False,
+        bgr: bool = False,
+        nms_oks: float | None = None,
     ) -> list[Pose]: ...
 
     @overload
@@ -168,6 +194,7 @@ class Predictor:
         boxes: Sequence[Boxes | None] | None = None,
         keep_heatmaps: bool = False,
         bgr: bool = False,
+        nms_oks: float | None = None,
     ) -> list[list[Pose]]: ...
 
     def __call__(
@@ -176,6 +203,7 @@ class Predictor:
         boxes: Any = None,
         keep_heatmaps: bool = False,
         bgr: bool = False,
+        nms_oks: float | None = None,
     ) -> list[Pose] | list[list[Pose]]:
         """Poses of one picture, one for each person; of a list of pictures, a list of those.
 
@@ -186,34 +214,55 @@ class Predictor:
                 means that nobody is there.
             keep_heatmaps: let every pose carry its heatmaps and its crop.
             bgr: arrays come in OpenCV's colour order.
+            nms_oks: for boxes that are given, how alike two people may be; None keeps one pose for each box.
 
         Raises ImageError, naming it, for a picture that can't be read and ValueError for one that is
-        malformed or a box that lies outside; then nothing has been predicted.
+        malformed, a box that lies outside or a detector's answer that is none; then nothing has been
+        predicted.
         """
         if isinstance(images, str | Path | np.ndarray):
-            return self.answer([self.prepare(images, boxes, bgr)], keep_heatmaps)[0]
+            return self.answer([self.prepare(images, boxes, bgr, nms_oks)], keep_heatmaps)[0]
         if boxes is not None and len(boxes) != len(images):
             raise ValueError(f"{len(images)} pictures came with {len(boxes)} lists of boxes")
         each = [None] * len(images) if boxes is None else boxes
-        requests = [self.prepare(image, b, bgr) for image, b in zip(images, each, strict=True)]
+        requests = [self.prepare(image, b, bgr, nms_oks) for image, b in zip(images, each, strict=True)]
         return self.answer(requests, keep_heatmaps)
 
-    def prepare(self, image: Picture, boxes: Boxes | None = None, bgr: bool = False) -> Request:
-        """Read and check one picture and its boxes; raises as a call does."""
+    def prepare(
+        self,
+        image: Picture,
+        boxes: Boxes | None = None,
+        bgr: bool = False,
+        nms_oks: float | None = None,
+        box_scores: Sequence[float] | None = None,
+    ) -> Request:
+        """Read and check one picture and its boxes, or ask the detector for them; raises as a call does.
+
+        Args:
+            box_scores: of the boxes, where they come from a detector.
+        """
         image_id = None if isinstance(image, np.ndarray) else Path(image).name
         rgb = to_rgb(image, bgr) if isinstance(image, np.ndarray) else read_image(Path(image))
         height, width = rgb.shape[:2]
-        if boxes is None:
+        where = "" if image_id is None else f"{image_id}: "
+        if nms_oks is not None:
+            check_nms(nms_oks)
+        scores = None
+        if boxes is not None:
+            rows = box_rows(boxes, width, height, where)
+            scores = None if box_scores is None else score_row(box_scores, len(rows), where)
+        elif self.detector is not None:
+            rows, scores = detect(self.detector, rgb, where)
+            nms_oks = self.nms_oks
+        else:
             whole = Square(np.array([(width - 1) / 2, (height - 1) / 2]), float(max(height, width)))
             return Request(rgb, (whole,), True, image_id)
-        where = "" if image_id is None else f"{image_id}: "
-        rows = _box_rows(boxes, where)
-        for row in rows:
-            _check_overlap(row, width, height, where)
-        return Request(rgb, tuple(self._square(row) for row in rows), False, image_id)
+        squares = tuple(self._square(row) for row in rows)
+        return Request(rgb, squares, False, image_id, scores, nms_oks)
 
     def answer(self, requests: Iterable[Request], keep_heatmaps: bool = False) -> list[list[Pose]]:
         """Poses of prepared pictures, in their order; crops of all of them share batches."""
+        requests = list(requests)
         everyone = [[_Person(request, square) for square in request.squares] for request in requests]
         waiting = [person for people in everyone for person in people]
         for i in range(MAX_PASSES):
@@ -225,7 +274,7 @@ class Predictor:
             waiting = [p for p in waiting if p.next is not None]
             if not waiting or i == MAX_PASSES - 1:
                 break
-        return [[p.pose for p in people if p.pose is not None] for people in everyone]
+        return [_poses(request, people) for request, people in zip(requests, everyone, strict=True)]
 
     def _cut_out(self, people: Sequence[_Person]) -> tuple[list[Square], list[Matrix], RGB]:
         """Of each person the square to look at, the matrix to its crop, and all crops (B, S, S, 3)."""
@@ -296,27 +345,10 @@ def _box_of(square: Square) -> npt.NDArray[np.float32]:
     return np.array([*corner, square.side_px, square.side_px], np.float32)
 
 
-def _box_rows(boxes: Boxes, where: str) -> npt.NDArray[np.float64]:
-    try:
-        rows = np.asarray(boxes, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}boxes must be rows of four numbers, x, y, w, h: {error}") from error
-    if rows.size == 0:
-        return np.empty((0, 4))
-    rows = rows[None] if rows.ndim == 1 else rows
-    if rows.ndim != 2 or rows.shape[1] != 4:
-        raise ValueError(f"{where}boxes must have the shape (N, 4), not {np.shape(boxes)}")
-    for row in rows:
-        if not np.isfinite(row).all() or not (row[2:] > 0).all():
-            raise ValueError(f"{where}the box {_text(row)} is not finite with a positive width and height")
-    return rows
-
-
-def _check_overlap(box: npt.NDArray[np.float64], width: int, height: int, where: str) -> None:
-    x, y, w, h = box
-    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-        raise ValueError(f"{where}the box {_text(box)} lies outside the picture of {width} x {height} px")
-
-
-def _text(box: npt.NDArray[np.float64]) -> str:
-    return ",".join(f"{v:g}" for v in box)
+def _poses(request: Request, people: Sequence[_Person]) -> list[Pose]:
+    """What became of a picture's people, with their boxes' scores, each one once."""
+    poses = [p.pose for p in people if p.pose is not None]
+    if request.box_scores is not None:
+        scored = zip(poses, request.box_scores, strict=True)
+        poses = [replace(pose, box_score=score) for pose, score in scored]
+    return poses if request.nms_oks is None else distinct(poses, request.nms_oks)

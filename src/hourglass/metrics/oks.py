@@ -100,11 +100,24 @@ def similarity(detected: FloatArray, people: Crowded, who: _Int) -> _Float:
         low, high = (box[:, :2] - box[:, 2:])[:, None], (box[:, :2] + 2 * box[:, 2:])[:, None]
         points = np.asarray(detected, np.float64)[:, None]
         offset[:, nothing] = np.maximum(0.0, low - points) + np.maximum(0.0, points - high)
-    variance = (2 * np.asarray(people.sigmas, np.float64)) ** 2
     area = np.asarray(np.asarray(people.area, np.float64)[who] + np.spacing(1))
-    counted = labelled | nothing[:, None]
+    with np.errstate(over="ignore"):
+        square_px = np.asarray((offset**2).sum(-1))
+    return keypoint_similarity(square_px, area, people.sigmas, labelled | nothing[:, None])
+
+
+def keypoint_similarity(
+    square_px: FloatArray, area: FloatArray, sigmas: FloatArray, counted: BoolArray
+) -> _Float:
+    """OKS of squared distances (..., J) in pixels, for areas (...) in square pixels; all broadcast.
+
+    Args:
+        sigmas: (J,) of the skeleton.
+        counted: (..., J) which joints the mean is over, one at least.
+    """
+    variance = (2 * np.asarray(sigmas, np.float64)) ** 2
     with np.errstate(under="ignore", over="ignore"):
-        exponent = (offset**2).sum(-1) / variance / area[:, None] / 2
+        exponent = square_px / variance / area[..., None] / 2
         return np.asarray((np.exp(-exponent) * counted).sum(-1) / counted.sum(-1))
 
 

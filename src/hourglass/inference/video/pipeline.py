@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hourglass.draw import THRESHOLD
-from hourglass.inference.predictor import Boxes, Predictor
+from hourglass.inference.boxes import Boxes
+from hourglass.inference.predictor import Predictor
 from hourglass.inference.video.calm import Calmer, JitterMeter
 from hourglass.inference.video.frames import Clip, Frame, Item, Sound
 from hourglass.inference.video.journal import Journal, Record, write_csv

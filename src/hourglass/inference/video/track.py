@@ -7,8 +7,9 @@ import numpy as np
 
 from hourglass.data.pixels import RGB
 from hourglass.geometry import box_around
+from hourglass.inference.boxes import Boxes
 from hourglass.inference.pose import Pose
-from hourglass.inference.predictor import SEEN, Boxes, Predictor, Request, Square
+from hourglass.inference.predictor import SEEN, Predictor, Request, Square
 from hourglass.inference.video.journal import Person, Record, as_written
 
 LOST = 0.5
