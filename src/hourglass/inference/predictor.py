@@ -37,8 +37,10 @@ WORSE = 0.8
 """A later pass looks closer, so it is the answer unless its mean score falls below this share."""
 SEEN = 0.2
 """Joints that score below this don't shape the next pass's box."""
-_FEWEST_SEEN = 3
-_SMALLEST_SIDE_PX = 8.0
+FEWEST_SEEN = 3
+"""With fewer joints that score as much there is no next pass."""
+SMALLEST_SIDE_PX = 8.0
+"""No square is smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,16 +325,16 @@ class Predictor:
         x, y, width, height = box
         # A box counts pixels from their edges, the frame from their centres.
         center = np.array([x + width / 2 - 0.5, y + height / 2 - 0.5])
-        side = max(float(max(width, height)) * self.facts.box_margin, _SMALLEST_SIDE_PX)
+        side = max(float(max(width, height)) * self.facts.box_margin, SMALLEST_SIDE_PX)
         return Square(center, side)
 
     def _next_square(self, pose: Pose, square: Square) -> Square | None:
         """Around the joints that were seen, or None when that is where the network just looked."""
         seen = pose.keypoints[pose.scores >= SEEN]
-        if len(seen) < min(_FEWEST_SEEN, len(self.skeleton)):
+        if len(seen) < min(FEWEST_SEEN, len(self.skeleton)):
             return None
         center, side = box_around(seen)
-        found = Square(np.asarray(center, np.float64), max(side * self.facts.box_margin, _SMALLEST_SIDE_PX))
+        found = Square(np.asarray(center, np.float64), max(side * self.facts.box_margin, SMALLEST_SIDE_PX))
         return None if square.settled(found) else found
 
 
