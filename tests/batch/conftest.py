@@ -33,9 +33,12 @@ def poisonous() -> None:
     Image.open = deadly  # type: ignore[assignment]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray_folder() -> Iterator[Path]:
-    """Where a Ray cluster of two CPUs runs and keeps its files; this process is connected to it."""
+    """Where a Ray cluster of two CPUs runs and keeps its files; this process is connected to it.
+
+    Only while this folder's tests run: a connected process ends when its cluster does, other tests or not.
+    """
     pytest.importorskip("ray", reason="Ray is not installed; pip install 'hourglass-pose[batch]'")
     from hourglass.batch.cluster import import_ray
 
