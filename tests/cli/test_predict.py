@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 from hourglass.build import build_network
 from hourglass.checkpoint import WeightFacts, save_weights
 from hourglass.cli.predict import predict
+from hourglass.inference.interchange.coco import load_coco_annotations
+from hourglass.inference.interchange.table import load_csv
 from hourglass.inference.pose import Pose
 from hourglass.inference.predictor import Predictor
 from hourglass.recipe import NetworkRecipe
@@ -115,6 +117,36 @@ def test_a_box_file_says_who_is_where_and_what_the_picture_is_called(
     counts = {Path(i["image"]).name: len(i["people"]) for i in json.loads(done.stdout)["images"]}
     assert counts == {"7.png": 2, "a.png": 0}
     assert [row["image_id"] for row in json.loads((tmp_path / "coco.json").read_text())] == [7, 7]
+
+
+def test_a_table_and_a_whole_coco_file_name_the_same_people(
+    weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    # Nobody in a.png, two people in 7.png, a second picture called 7.png.
+    other = tmp_path / "other"
+    other.mkdir()
+    (photos / "b.jpg").rename(other / "7.png")
+    rows = [{"file_name": "7.png", "bbox": [1, 2, 30, 40]}, {"file_name": "7.png", "bbox": [9, 2, 30, 40]}]
+    (tmp_path / "boxes.json").write_text(json.dumps(rows))
+    names = ("t.csv", "whole.json", "results.json", "joints.json")
+    table, whole, results, joints = (tmp_path / name for name in names)
+    words = ("--weights", weights, "--no-overlay", "--boxes", tmp_path / "boxes.json", "--threshold", "9")
+    files = ("--csv", table, "--coco-annotations", whole, "--coco", results, "--json", joints)
+    done = run(photos, other, *words, *files)
+    assert (done.exit_code, done.stdout) == (0, "")
+
+    content = json.loads(whole.read_text())
+    names_by_id = {image["id"]: image["file_name"] for image in content["images"]}
+    assert names_by_id == {1: str(photos / "7.png"), 2: "a.png", 3: str(other / "7.png")}
+    assert {(image["width"], image["height"]) for image in content["images"]} == {(80, 60)}
+    assert [entry["image_id"] for entry in content["annotations"]] == [1, 1, 3, 3]
+    assert {v for entry in content["annotations"] for v in entry["keypoints"][2::3]} == {1}
+    assert [row["image_id"] for row in json.loads(results.read_text())] == [1, 1, 3, 3]
+    found = json.loads(joints.read_text())["images"]
+    people = [(image["image"], person["joints"]) for image in found for person in image["people"]]
+    assert [(pose.image_id, pose.to_dict()["joints"]) for pose in load_csv(table)] == people
+    from_whole = [pose.to_dict()["joints"] for pose in load_coco_annotations(whole)[0]]
+    assert from_whole == [joints for _, joints in people]
 
 
 def test_same_named_pictures_of_two_folders_keep_their_overlays(

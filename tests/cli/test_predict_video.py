@@ -262,13 +262,14 @@ def test_what_is_a_video(tmp_path: Path) -> None:
     assert not is_video([str(tmp_path / "a.jpg"), str(tmp_path)], plain)
     with pytest.raises(ValueError, match=r"b\.mp4 is a video: give one video alone"):
         is_video([str(tmp_path / "a.jpg"), str(tmp_path / "b.mp4")], plain)
-    with pytest.raises(ValueError, match=r"--every, --csv: only for a video, and .*a\.jpg is none"):
-        is_video([str(tmp_path / "a.jpg")], VideoOptions(every=2, csv=Path("t.csv")))
+    with pytest.raises(ValueError, match=r"--every, --fps: only for a video, and .*a\.jpg is none"):
+        is_video([str(tmp_path / "a.jpg")], VideoOptions(every=2, fps=3, csv=Path("t.csv")))
+    assert not is_video([str(tmp_path / "a.jpg")], VideoOptions(csv=Path("t.csv")))
 
 
-def test_every_option_counts_as_given() -> None:
+def test_every_option_for_videos_alone_counts_as_given() -> None:
     options = VideoOptions(2, "1", "2", "none", True, 5.0, "4x4", Path("x"))
-    named = ["--every", "--start", "--end", "--smooth", "--resume", "--fps", "--frame-size", "--csv"]
+    named = ["--every", "--start", "--end", "--smooth", "--resume", "--fps", "--frame-size"]
     assert options.given() == named
     assert VideoOptions().given() == []
 

@@ -1,6 +1,7 @@
 """`hourglass predict`: joints of the people in pictures, or in a video."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,9 @@ def predict(
         Path | None, typer.Option("--json", help="Write the joints here; - is standard output.")
     ] = None,
     coco: Annotated[Path | None, typer.Option(help="Write COCO keypoint results here.")] = None,
+    coco_annotations: Annotated[
+        Path | None, typer.Option(help="Write a whole COCO annotation file here.")
+    ] = None,
     overlay: Annotated[bool, typer.Option(help="Draw the people on the pictures.")] = True,
     heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Draw every stack's heatmaps.")] = False,
     flip_test: Annotated[bool, typer.Option(help="Average with the mirrored picture's answer.")] = True,
@@ -67,7 +71,7 @@ def predict(
     frame_size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Of raw frames on standard input (PATH is -).")
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Video: write the joints as a table here.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the joints as a table here.")] = None,
 ) -> None:
     """Find people's joints in pictures, or in a video.
 
@@ -80,6 +84,8 @@ def predict(
     With a box: hourglass predict team.jpg --box 40,30,200,420 --box 260,25,190,430
 
     Quicker on a CPU: hourglass predict photos --backend openvino
+
+    A table: hourglass predict photos --csv joints.csv
 
     A video: hourglass predict clip.mp4 --start 0:10 --csv joints.csv
     """
@@ -106,7 +112,12 @@ def predict(
 
     video = VideoOptions(every, start, end, smooth, resume, fps, frame_size, csv)
     if is_video(paths, video):
-        for option, is_given in (("--boxes", boxes), ("--coco", coco), ("--heatmaps", heatmaps)):
+        for option, is_given in (
+            ("--boxes", boxes),
+            ("--coco", coco),
+            ("--coco-annotations", coco_annotations),
+            ("--heatmaps", heatmaps),
+        ):
             if is_given:
                 raise ValueError(f"{option} is for pictures, not for the video {paths[0]}")
         settings = f"flip {flip_test}, {backend}, {precision}, stacks {stacks}"
@@ -115,8 +126,8 @@ def predict(
             paths[0], video, make_predictor, out, json_path, overlay, first_boxes, threshold, settings
         )
         return
-    if not (overlay or heatmaps or json_path or coco):
-        raise ValueError("there is nothing to write: ask for --json, --coco, --heatmaps or --overlay")
+    if not (overlay or heatmaps or json_path or csv or coco or coco_annotations):
+        raise ValueError("there is nothing to write: ask for --json, --csv, --coco, --heatmaps or --overlay")
     files = expand(paths)
     names = output_names(files)
     if overlay or heatmaps:
@@ -128,7 +139,7 @@ def predict(
         )
     job = _Job(predictor, given, out, overlay, heatmaps, threshold)
     _run(job, files, names)
-    _write_results(job, json_path, coco)
+    _write_results(job, json_path, csv, coco, coco_annotations)
     if overlay or heatmaps:
         typer.echo(f"{len(job.done)} of {len(files)} pictures drawn into {out}", err=True)
     if job.failed:
@@ -165,6 +176,23 @@ class _Job:
 
         given = self.given.image_id(path) if isinstance(self.given, BoxFile) else None
         return coco_image_id(path.name) if given is None else given
+
+    def image_ids(self, whole_file: bool) -> dict[Path, int | str]:
+        """What COCO's files call the pictures; in a whole file by numbers, each picture by its own."""
+        from hourglass.inference.interchange.coco import numbered
+
+        ids = {path: image_id for path, image_id, _, _ in self.done}
+        if not whole_file:
+            return ids
+        uses = Counter(ids.values())
+        own = {str(path): key for path, key in ids.items() if isinstance(key, int) and uses[key] == 1}
+        numbers = numbered([str(path) for path in ids], own)
+        return {path: numbers[str(path)] for path in ids}
+
+    def file_names(self) -> dict[Path, str]:
+        """The pictures' names; with their folders where two would be one."""
+        uses = Counter(path.name for path, _, _, _ in self.done)
+        return {path: path.name if uses[path.name] == 1 else str(path) for path, _, _, _ in self.done}
 
     def finish(self, path: Path, name: str, request: "Request", poses: "list[Pose]") -> None:
         """Draw one picture's poses, and keep them without their heatmaps."""
@@ -229,13 +257,31 @@ def _run(job: _Job, files: Sequence[Path], names: Sequence[str]) -> None:
                 progress.advance(task)
 
 
-def _write_results(job: _Job, json_path: Path | None, coco: Path | None) -> None:
+def _write_results(
+    job: _Job, json_path: Path | None, csv: Path | None, coco: Path | None, coco_annotations: Path | None
+) -> None:
     import json
+    from dataclasses import replace
 
+    from hourglass.inference.interchange.coco import save_coco_annotations
+    from hourglass.inference.interchange.table import save_csv
     from hourglass.inference.pose import write_json
 
+    ids = job.image_ids(whole_file=coco_annotations is not None)
+    if csv is not None:
+        save_csv([replace(pose, image_id=str(path)) for path, _, _, poses in job.done for pose in poses], csv)
     if coco is not None:
-        write_json(coco, [pose.to_coco(image_id) for _, image_id, _, poses in job.done for pose in poses])
+        write_json(coco, [pose.to_coco(ids[path]) for path, _, _, poses in job.done for pose in poses])
+    if coco_annotations is not None:
+        names = job.file_names()
+        save_coco_annotations(
+            [replace(pose, image_id=names[path]) for path, _, _, poses in job.done for pose in poses],
+            coco_annotations,
+            {names[path]: size for path, _, size, _ in job.done},
+            job.predictor.skeleton,
+            job.threshold,
+            {names[path]: image_id for path, image_id in ids.items()},
+        )
     if json_path is None:
         return
     content = _summary(job)

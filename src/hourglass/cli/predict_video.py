@@ -27,7 +27,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """What `hourglass predict` takes for videos alone; None, 1 and False are not given."""
+    """What `hourglass predict` takes for videos alone, and `--csv`; None, 1 and False are not given."""
 
     every: int = 1
     start: str | None = None
@@ -39,7 +39,7 @@ class VideoOptions:
     csv: Path | None = None
 
     def given(self) -> list[str]:
-        """The options that were given, as they are typed."""
+        """The options for videos alone that were given, as they are typed."""
         values = {
             "--every": self.every != 1,
             "--start": self.start is not None,
@@ -48,7 +48,6 @@ class VideoOptions:
             "--resume": self.resume,
             "--fps": self.fps is not None,
             "--frame-size": self.frame_size is not None,
-            "--csv": self.csv is not None,
         }
         return [option for option, is_given in values.items() if is_given]
 
