@@ -17,6 +17,7 @@ LAYERS: dict[str, int] = {
     "structs": 0,
     "geometry": 1,
     "heatmap": 1,
+    "confidence": 1,
     "spatial_softmax": 1,
     "network_recipe": 1,
     "data_recipe": 1,
@@ -36,6 +37,7 @@ LAYERS: dict[str, int] = {
     "inference": 4,
     "page": 4,
     "evaluate": 5,
+    "calibrate": 5,
     "evaluate_coco": 5,
     "scoring": 5,
     "doctor": 5,
@@ -55,7 +57,7 @@ STRANGERS_AMONG_THEMSELVES = 2
 """In this layer a group may import its own package, but no other group."""
 
 OPTIONAL = {"onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "fastapi", "starlette", "uvicorn"}
-OPTIONAL |= {"av", "faster_coco_eval", "ray", "rtmlib", "prometheus_client"}
+OPTIONAL |= {"av", "faster_coco_eval", "ray", "rtmlib", "prometheus_client", "supervision", "pandas"}
 """What only an extra installs; `import hourglass.anything` must work without."""
 
 MAX_LINES = 400

@@ -7,6 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hourglass.inference.interchange.coco import load_coco as load_coco
+    from hourglass.inference.interchange.coco import load_coco_annotations as load_coco_annotations
+    from hourglass.inference.interchange.coco import save_coco_annotations as save_coco_annotations
+    from hourglass.inference.interchange.key_points import from_supervision as from_supervision
+    from hourglass.inference.interchange.key_points import to_supervision as to_supervision
+    from hourglass.inference.interchange.table import from_pandas as from_pandas
+    from hourglass.inference.interchange.table import load_csv as load_csv
+    from hourglass.inference.interchange.table import save_csv as save_csv
+    from hourglass.inference.interchange.table import to_pandas as to_pandas
     from hourglass.inference.pose import Pose as Pose
     from hourglass.inference.pose import save_coco as save_coco
     from hourglass.inference.predictor import Predictor as Predictor
@@ -28,7 +37,16 @@ _HOME = {
     "Predictor": "hourglass.inference.predictor",
     "SKELETONS": "hourglass.skeleton",
     "Skeleton": "hourglass.skeleton",
+    "from_pandas": "hourglass.inference.interchange.table",
+    "from_supervision": "hourglass.inference.interchange.key_points",
+    "load_coco": "hourglass.inference.interchange.coco",
+    "load_coco_annotations": "hourglass.inference.interchange.coco",
+    "load_csv": "hourglass.inference.interchange.table",
     "save_coco": "hourglass.inference.pose",
+    "save_coco_annotations": "hourglass.inference.interchange.coco",
+    "save_csv": "hourglass.inference.interchange.table",
+    "to_pandas": "hourglass.inference.interchange.table",
+    "to_supervision": "hourglass.inference.interchange.key_points",
 }
 
 __all__ = [
@@ -41,7 +59,16 @@ __all__ = [
     "Predictor",
     "Skeleton",
     "__version__",
+    "from_pandas",
+    "from_supervision",
+    "load_coco",
+    "load_coco_annotations",
+    "load_csv",
     "save_coco",
+    "save_coco_annotations",
+    "save_csv",
+    "to_pandas",
+    "to_supervision",
 ]
 
 
