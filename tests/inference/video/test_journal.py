@@ -1,10 +1,12 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hourglass.inference.interchange.table import load_csv
 from hourglass.inference.pose import Pose
 from hourglass.inference.video.journal import (
     Journal,
@@ -145,3 +147,21 @@ def test_the_table_has_a_row_for_each_joint(tmp_path: Path) -> None:
     np.testing.assert_allclose(float(rows[4]["x"]), record(0, True).people[1].pose.keypoints[1, 0], atol=1e-3)
     np.testing.assert_allclose(float(rows[4]["score"]), pose(1).scores[1], atol=1e-4)
     assert rows[6]["time_s"] == "0.066667"
+    # The reader of tables takes it, frame by frame.
+    assert [(p.image_id, p.to_dict()["joints"]) for p in load_csv(tmp_path / "joints.csv", DOTS)] == [
+        (f, p.pose.to_dict()["joints"]) for f in "02" for p in record(int(f), True).people
+    ]
+
+
+def test_the_table_has_confidences_and_covariances_where_the_network_gives_them(tmp_path: Path) -> None:
+    count = len(DOTS)
+    spread = np.tile(np.array([[4, 1], [1, 9]], np.float32), (count, 1, 1))
+    sure = replace(pose(0), confidences=np.full(count, 0.5, np.float32), covariances=spread)
+    journal = Journal(tmp_path / "joints.jsonl", "r", resume=False)
+    journal.add(Record(0, 0.0, (Person(0, sure),)))
+    journal.close()
+    write_csv(journal.path, tmp_path / "joints.csv")
+    with open(tmp_path / "joints.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert list(row)[3:] == ["joint", "x", "y", "score", "confidence", "cov_xx", "cov_xy", "cov_yy"]
+    assert list(row.values())[-4:] == ["0.5", "4.0", "1.0", "9.0"]

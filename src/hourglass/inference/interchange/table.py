@@ -2,7 +2,7 @@
 
 | column | |
 |---|---|
-| `image` | what the picture is called; empty, or no such column, where nobody said |
+| `image` | what the picture is called; empty where nobody said; `frame` in a video's table |
 | `person` | tells the people of a picture apart; written as numbers from 0 on |
 | `joint` | its name |
 | `x`, `y`, `score` | as in `Pose`, to four decimals |
@@ -131,32 +131,36 @@ def _pandas() -> Any:
     return pandas
 
 
+def joint_columns(poses: Sequence[Pose]) -> list[str]:
+    """From `joint` on, the columns that tell all of these poses' joints."""
+    confidence = ["confidence"] if any(pose.confidences is not None for pose in poses) else []
+    covariance = _COVARIANCE if any(pose.covariances is not None for pose in poses) else ()
+    return ["joint", "x", "y", "score", *confidence, *covariance]
+
+
+def joint_cells(pose: Pose) -> Iterator[dict[str, Any]]:
+    """Each joint's cells by column, with the digits that `Pose.to_dict` gives it; None is an empty one."""
+    for name, joint in pose.to_dict()["joints"].items():
+        (xx, xy), (_, yy) = joint.get("covariance", ((None, None), (None, None)))
+        place = {column: joint.get(column) for column in ("x", "y", "score", "confidence")}
+        yield {"joint": name, **place, **dict(zip(_COVARIANCE, (xx, xy, yy), strict=True))}
+
+
 def _columns(poses: Sequence[Pose]) -> list[str]:
     if poses:
         one_skeleton(poses)
-    confidence = ("confidence",) if any(pose.confidences is not None for pose in poses) else ()
-    covariance = _COVARIANCE if any(pose.covariances is not None for pose in poses) else ()
-    box_score = ("box_score",) if any(pose.box_score is not None for pose in poses) else ()
-    return ["image", *_NEEDED, *confidence, *covariance, *_BOX, *box_score]
+    box_score = ["box_score"] if any(pose.box_score is not None for pose in poses) else []
+    return ["image", "person", *joint_columns(poses), *_BOX, *box_score]
 
 
 def _rows(poses: Sequence[Pose]) -> Iterator[dict[str, Any]]:
-    """Every joint of everybody, with the digits that `Pose.to_dict` gives it."""
     numbers: dict[str | None, Iterator[int]] = {}
     for pose in poses:
         person = next(numbers.setdefault(pose.image_id, count()))
         raw = pose.to_dict()
         box = {**dict(zip(_BOX, raw["box"], strict=True)), "box_score": raw.get("box_score")}
-        for name, joint in raw["joints"].items():
-            (xx, xy), (_, yy) = joint.get("covariance", ((None, None), (None, None)))
-            yield {
-                "image": pose.image_id,
-                "person": person,
-                "joint": name,
-                **{column: joint.get(column) for column in ("x", "y", "score", "confidence")},
-                **dict(zip(_COVARIANCE, (xx, xy, yy), strict=True)),
-                **box,
-            }
+        for cells in joint_cells(pose):
+            yield {"image": pose.image_id, "person": person, **cells, **box}
 
 
 def _poses(
@@ -171,9 +175,10 @@ def _poses(
     for column in wanted:
         if column not in columns:
             raise ValueError(f"{table} has no column {column!r}; it has {listed(columns, 16)}")
+    picture = "frame" if "frame" in columns and "image" not in columns else "image"
     people: dict[tuple[str | None, str], dict[str, tuple[str, _Row]]] = {}
     for where, row in rows:
-        image, person, joint = (_text(row.get(column)) for column in ("image", "person", "joint"))
+        image, person, joint = (_text(row.get(column)) for column in (picture, "person", "joint"))
         if person is None or joint is None:
             raise ValueError(f"{where}: '{'joint' if person else 'person'}' is empty")
         joints = people.setdefault((image, person), {})

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.checkpoint import write_atomically
+from hourglass.inference.interchange.table import joint_cells, joint_columns
 from hourglass.inference.pose import Pose
-
-CSV_COLUMNS = ("frame", "time_s", "person", "joint", "x", "y", "score")
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,16 +169,22 @@ def _cut_half_line(path: Path) -> None:
 
 
 def write_csv(journal: Path, path: Path) -> None:
-    """A file of joints as a long table, one row for each joint of each person and frame, atomically."""
+    """A file of joints as a long table, one row for each joint of each person and frame, atomically.
+
+    The columns are those of `interchange.table`, with `frame` and `time_s` for `image`, and without boxes.
+    """
+    # One network found everybody, so that the first person has what the others have.
+    first = next((person.pose for record, _ in read_records(journal) for person in record.people), None)
+    columns = joint_columns([first] if first is not None else [])
 
     def write(part: Path) -> None:
         with open(part, "w", encoding="utf-8", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
-            table.writerow(CSV_COLUMNS)
+            table.writerow(["frame", "time_s", "person", *columns])
             for record, _ in read_records(journal):
                 for person in record.people:
-                    for name, joint in person.pose.to_dict()["joints"].items():
-                        place = (joint["x"], joint["y"], joint["score"])
-                        table.writerow((record.frame, round(record.time_s, 6), person.number, name, *place))
+                    for cells in joint_cells(person.pose):
+                        joint = [cells[column] for column in columns]
+                        table.writerow([record.frame, round(record.time_s, 6), person.number, *joint])
 
     write_atomically(path, write)
