@@ -16,11 +16,13 @@ from hourglass.checkpoint import (
     WeightsError,
     load_checkpoint,
     load_weights,
+    replace_facts,
     save_checkpoint,
     save_weights,
     write_atomically,
     write_text_atomically,
 )
+from hourglass.confidence import Calibration
 from hourglass.recipe import NetworkRecipe
 from hourglass.skeleton import COCO17, LSP14, Skeleton
 
@@ -38,6 +40,10 @@ FACTS = WeightFacts(
     data="synthetic",
     recipe="train:\n  batch_size: 3\n# ä\n",
     metrics={"PCK@0.2": {"mean": 61.25, "on": "val"}},
+)
+
+CALIBRATED = replace(
+    FACTS, calibration=Calibration((0.5,) * 13 + (1 / 3,), (0.1,) * 14, "hit", "lspet val", 829)
 )
 
 
@@ -98,11 +104,37 @@ def test_half_precision_halves_convolutions_and_keeps_statistics(tmp_path: Path)
         FACTS,
         replace(FACTS, skeleton=COCO17, metrics={}),
         replace(FACTS, skeleton=Skeleton("dog", ("nose", "tail"), limbs=(("nose", "tail"),))),
+        CALIBRATED,
     ],
-    ids=["lsp14", "coco17", "custom"],
+    ids=["lsp14", "coco17", "custom", "calibrated"],
 )
 def test_facts_come_back_as_they_were(facts: WeightFacts) -> None:
     assert WeightFacts.from_json(facts.to_json()) == facts
+
+
+def test_facts_without_a_calibration_are_written_as_before_there_were_any() -> None:
+    assert "calibration" not in FACTS.to_json()
+    with pytest.raises(ValueError, match="the calibration is of 1 joints, but the skeleton 'lsp14' has 14"):
+        replace(FACTS, calibration=Calibration((1.0,), (0.0,)))
+
+
+@pytest.mark.parametrize("same_file", [False, True])
+def test_other_facts_change_no_bit_of_the_tensors(tmp_path: Path, same_file: bool) -> None:
+    source = tmp_path / "w.safetensors"
+    target = source if same_file else tmp_path / "deep" / "new.safetensors"
+    save_weights(source, state(), FACTS)
+    before = load_file(source)
+    # All that follows the header: its length is in the first eight bytes.
+    numbers = source.read_bytes()[8 + int.from_bytes(source.read_bytes()[:8], "little") :]
+    replace_facts(source, target, CALIBRATED)
+    raw = target.read_bytes()
+    assert raw[8 + int.from_bytes(raw[:8], "little") :] == numbers
+    after = load_file(target)
+    assert {name: tensor.dtype for name, tensor in after.items()} == {
+        name: tensor.dtype for name, tensor in before.items()
+    }
+    assert load_weights(target)[1] == CALIBRATED
+    no_leftovers(target.parent, *({"w.safetensors", target.name} if same_file else {target.name}))
 
 
 def test_other_tools_can_read_the_file(tmp_path: Path) -> None:
@@ -142,6 +174,10 @@ def test_foreign_safetensors_lack_the_facts(tmp_path: Path) -> None:
         (FACTS.to_json().replace('"quarter"', '"magic"'), "magic"),
         (FACTS.to_json().replace('"input_px"', '"input_sz"'), "input_sz"),
         (FACTS.to_json().replace('"eccv"', '"vgg"'), "vgg"),
+        (CALIBRATED.to_json().replace("0.3333333333333333", "-1"), "temperature -1"),
+        (CALIBRATED.to_json().replace("0.3333333333333333", "NaN"), "temperature nan"),
+        (CALIBRATED.to_json().replace(", 0.3333333333333333", ""), "13 temperatures but 14"),
+        (CALIBRATED.to_json().replace('"offsets"', '"shifts"'), "offsets"),
         (
             FACTS.to_json().replace('"left_knee", "left_ankle", "right_wrist"', '"left_knee", "x"'),
             "left_ankle",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hourglass.confidence import Calibration
 from hourglass.heatmap import DECODINGS, Decoding
 from hourglass.recipe import NetworkRecipe
 from hourglass.skeleton import Skeleton
@@ -42,6 +43,10 @@ class WeightFacts:
             weights were trained elsewhere in another one, such as cell = pixel / 4, which needs -0.375.
         source: project and file that converted weights come from.
         metrics: measured scores, `{"PCK@0.2": ...}`, with `on` saying on what.
+        calibration: how the scores of these weights, all stacks and with a flip test, become confidences;
+            None where that was not measured (`hourglass calibrate`).
+
+    Raises ValueError when the calibration is of another number of joints than the skeleton.
     """
 
     name: str
@@ -60,9 +65,19 @@ class WeightFacts:
     offset_hm: float = 0.0
     source: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None and len(self.calibration.temperatures) != len(self.skeleton):
+            raise ValueError(
+                f"the calibration is of {len(self.calibration.temperatures)} joints, but the skeleton "
+                f"{self.skeleton.name!r} has {len(self.skeleton)}"
+            )
 
     def to_json(self) -> str:
         raw = {**asdict(self), "skeleton": self.skeleton.to_dict(), "metrics": dict(self.metrics)}
+        if self.calibration is None:
+            del raw["calibration"]
         return json.dumps(raw)
 
     @classmethod
@@ -76,9 +91,11 @@ class WeightFacts:
         offset_hm = raw.get("offset_hm", 0.0)
         if not isinstance(offset_hm, int | float) or not isfinite(offset_hm):
             raise ValueError(f"offset_hm is {offset_hm!r}, no number of cells")
+        calibration = raw.get("calibration")
         return cls(
             **{
                 **raw,
+                "calibration": None if calibration is None else Calibration.from_dict(calibration),
                 "network": NetworkRecipe(**raw["network"]),
                 "skeleton": Skeleton.from_dict(raw["skeleton"]),
                 "mean": tuple(raw["mean"]),
@@ -181,6 +198,22 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], WeightFacts]:
         raise WeightsError(f"{path}: the facts beside the weights can't be read: {error}") from error
     floats = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
     return floats, facts
+
+
+def replace_facts(source: Path, target: Path, facts: WeightFacts) -> None:
+    """Write the weights of `source` to `target`, which may be the same, with other facts, atomically.
+
+    Not a bit of the tensors changes. Raises WeightsError as `load_weights`, OSError when `target` can't be
+    written.
+    """
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    load_weights(source)
+    with safe_open(source, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    metadata = {"format": FORMAT, "facts": facts.to_json()}
+    write_atomically(target, lambda part: save_file(tensors, part, metadata))
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

@@ -52,6 +52,12 @@ def apply(matrix: FloatArray, points: FloatArray) -> npt.NDArray[np.float64]:
     return np.asarray(points, dtype=np.float64) @ matrix[:2, :2].T + matrix[:2, 2]
 
 
+def apply_covariance(matrix: FloatArray, covariances: FloatArray) -> npt.NDArray[np.float64]:
+    """Covariances (..., 2, 2) of points that go through a (3, 3) affine matrix: `A C A'`."""
+    linear = np.asarray(matrix, np.float64)[:2, :2]
+    return np.asarray(linear @ np.asarray(covariances, np.float64) @ linear.T)
+
+
 def warp(image: npt.NDArray[np.uint8], matrix: FloatArray, output_px: int) -> npt.NDArray[np.uint8]:
     """Resample a picture (H, W, C) once, bilinearly, into a square crop; outside it is black.
 

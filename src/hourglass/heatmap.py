@@ -57,6 +57,46 @@ def decode(heatmaps: Tensor, method: Decoding = "dark", sigma_hm: float = 1.0) -
     raise ValueError(f"unknown decoding {method!r}; known are {', '.join(DECODINGS)}")
 
 
+def spread(heatmaps: Tensor, xy: Tensor, sigma_hm: float = 1.0) -> Tensor:
+    """How far and in which direction each map spreads around its joint: (B, J, 2, 2) float32, cells squared.
+
+    The second moments, about the decoded position, of what is positive in the 3 sigma window around the
+    position's cell: symmetric and positive semidefinite. A target of `encode` gives about sigma^2 in every
+    direction, so that is what a sure answer gives too; a map without anything positive there gives the
+    spread of the window itself.
+
+    About the position rather than about the mean: a target that the border cuts off keeps most of its
+    spread, and mass on one side of the joint counts as the doubt that it is. Source of the measure: ours.
+
+    Args:
+        heatmaps: (B, J, h, w), any float dtype; of weights with negative Gaussians what `unsigned` gives.
+        xy: (B, J, 2) positions in cells, as `decode` gives them; one outside counts from the nearest cell.
+        sigma_hm: the targets' standard deviation.
+    """
+    height, width = heatmaps.shape[-2:]
+    reach = max(1, round(3 * sigma_hm))
+    steps = torch.arange(-reach, reach + 1, device=heatmaps.device)
+    xy = xy.float()
+    size = torch.tensor([width, height], device=heatmaps.device)
+    cell = torch.minimum(xy.round().long().clamp_min(0), size - 1)
+    # Only the window's cells are looked at: (B, J, rows, columns).
+    columns = (cell[..., 0:1] + steps).unsqueeze(-2)
+    rows = (cell[..., 1:2] + steps).unsqueeze(-1)
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    at = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
+    values = heatmaps.flatten(2).gather(-1, at.flatten(2)).view(at.shape).float()
+    mass = (values.clamp_min(0) + _TINY) * inside
+    dx, dy = columns - xy[..., 0, None, None], rows - xy[..., 1, None, None]
+    across, down = mass.sum(-2), mass.sum(-1)
+    total = mass.sum((-1, -2))
+    xx = (across * dx.squeeze(-2) ** 2).sum(-1) / total
+    yy = (down * dy.squeeze(-1) ** 2).sum(-1) / total
+    # Rounding could take it beyond what Cauchy and Schwarz allow.
+    bound = (xx * yy).sqrt() * (1 - 1e-6)
+    both = ((mass * dx * dy).sum((-1, -2)) / total).clamp(-bound, bound)
+    return torch.stack([xx, both, both, yy], -1).view(*both.shape, 2, 2)
+
+
 def unsigned(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     """Maps (B, J, h, w) in which an occluded joint is a negative Gaussian, as ordinary ones, and (B, J) bool.
 

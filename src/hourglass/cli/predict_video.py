@@ -75,7 +75,7 @@ def predict_video(
     json_path: Path | None = None,
     overlay: bool = True,
     boxes: "tuple[Box, ...] | None" = None,
-    threshold: float = 0.3,
+    threshold: float | None = None,
     settings: str = "",
 ) -> None:
     """Find joints in every frame asked for, write them, and draw the video.

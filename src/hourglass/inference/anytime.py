@@ -66,6 +66,7 @@ def _last_of_each(kept: list[tuple[Tensor, CropAnswer]], count: int) -> CropAnsw
     scores = last.scores.new_empty(count, *last.scores.shape[1:])
     heat = last.stages[0].new_empty(count, *last.stages[0].shape[1:])
     occluded = None if last.occluded is None else last.occluded.new_empty(count, *last.occluded.shape[1:])
+    covariances = keypoints.new_empty(*keypoints.shape, 2)
     for rows, answer in kept:
         keypoints[rows], scores[rows] = answer.keypoints, answer.scores
         stage = answer.stages[0]
@@ -74,4 +75,6 @@ def _last_of_each(kept: list[tuple[Tensor, CropAnswer]], count: int) -> CropAnsw
         )
         if occluded is not None and answer.occluded is not None:
             occluded[rows] = answer.occluded
-    return CropAnswer(keypoints, scores, (heat,), occluded)
+        assert answer.covariances is not None  # stacks answer with heatmaps
+        covariances[rows] = answer.covariances
+    return CropAnswer(keypoints, scores, (heat,), occluded, covariances)

@@ -23,12 +23,15 @@ class CropAnswer:
         stages: per supervised stage, heatmaps (B, J, h, w) float32, flip-averaged where asked; empty for
             a network that regresses coordinates.
         occluded: (B, J) bool, joints seen as hidden, for weights that tell; else None.
+        covariances: (B, J, 2, 2) float32, how the heatmaps spread around the joints (`heatmap.spread`), crop
+            pixels squared; None for a network that regresses coordinates.
     """
 
     keypoints: Tensor
     scores: Tensor
     stages: tuple[Tensor, ...]
     occluded: Tensor | None = None
+    covariances: Tensor | None = None
 
 
 @torch.inference_mode()
@@ -119,4 +122,6 @@ def read_stage(stage: Tensor, facts: WeightFacts, side_px: int) -> CropAnswer:
     maps, occluded = heatmap.unsigned(stage) if facts.signed else (stage, None)
     xy, scores = heatmap.decode(maps, facts.decoding, facts.sigma_hm)
     stride = side_px / maps.shape[-1]
-    return CropAnswer(heatmap_to_input(xy + facts.offset_hm, stride), scores, (stage,), occluded)
+    joints = heatmap_to_input(xy + facts.offset_hm, stride)
+    covariances = stride**2 * heatmap.spread(maps, xy, facts.sigma_hm)
+    return CropAnswer(joints, scores, (stage,), occluded, covariances)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass import draw
+from hourglass import confidence, draw
 from hourglass.checkpoint import write_text_atomically
 from hourglass.data.images import read_image
 from hourglass.data.pixels import RGB, to_rgb
@@ -88,13 +88,24 @@ class Pose:
         """Mean of the joints' scores."""
         return float(self.scores.mean())
 
-    def draw(self, image: str | Path | npt.NDArray[Any], threshold: float = THRESHOLD) -> RGB:
+    def sure(self, threshold: float | None = None) -> npt.NDArray[np.bool_]:
+        """(J,) which joints are drawn full rather than hollow.
+
+        Those whose confidence is at least `threshold`, by default 0.5: no more likely wrong than right. Where
+        there are no confidences it is the score, and the default is 0.3.
+        """
+        if self.confidences is None:
+            return np.asarray(self.scores >= (THRESHOLD if threshold is None else threshold))
+        return np.asarray(self.confidences >= (confidence.THRESHOLD if threshold is None else threshold))
+
+    def draw(self, image: str | Path | npt.NDArray[Any], threshold: float | None = None) -> RGB:
         """The picture, a file or an RGB array, with this person on it: a new (H, W, 3) uint8 RGB array.
 
-        A joint that scores below `threshold` is drawn hollow.
+        Joints that are not `sure` are drawn hollow.
         """
         rgb = to_rgb(image) if isinstance(image, np.ndarray) else read_image(Path(image))
-        return draw.draw_pose(rgb, self.keypoints, self.scores, self.skeleton, threshold)
+        sure = self.sure(threshold).astype(np.float32)
+        return draw.draw_pose(rgb, self.keypoints, sure, self.skeleton)
 
     def heatmap_panel(self, image: str | Path | npt.NDArray[Any] | None = None) -> RGB:
         """The heatmaps of every stage, as one labelled picture.

@@ -15,7 +15,7 @@ from hourglass.checkpoint import WeightFacts
 from hourglass.data.images import read_image
 from hourglass.data.loader import ahead
 from hourglass.data.pixels import RGB, to_rgb
-from hourglass.geometry import apply, box_around, crop_matrix, warp
+from hourglass.geometry import apply, apply_covariance, box_around, crop_matrix, warp
 from hourglass.inference.anytime import answer_until_settled
 from hourglass.inference.backends import Backend, Stacks, make_runnable
 from hourglass.inference.boxes import Boxes, Detector, box_rows, detect, score_row
@@ -140,6 +140,8 @@ class Predictor:
         self.network = channels_last(runnable).to(self.device).eval()
         self.facts = facts
         self.flip_test = flip_test
+        # Earlier stacks score otherwise than the last one, on which the calibration was fitted.
+        self.confidence = facts.calibration if stacks is None else None
         self.until_settled = stacks == "auto"
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
 
@@ -297,13 +299,20 @@ class Predictor:
         """One pass over a batch: keep the better answer, and set the next square or None."""
         answer = self.answer_crops(crops)
         keypoints, scores = answer.keypoints.cpu().numpy(), answer.scores.cpu().numpy()
+        confidences = None if self.confidence is None else self.confidence(scores)
+        spreads = None if answer.covariances is None else answer.covariances.cpu().numpy()
         for i, (person, square) in enumerate(zip(people, squares, strict=True)):
+            back = _inverse(matrices[i])
             pose = Pose(
-                keypoints=apply(_inverse(matrices[i]), keypoints[i]).astype(np.float32),
+                keypoints=apply(back, keypoints[i]).astype(np.float32),
                 scores=scores[i],
                 skeleton=self.skeleton,
                 box=_box_of(square),
                 image_id=person.request.image_id,
+                confidences=None if confidences is None else confidences[i],
+                covariances=None
+                if spreads is None
+                else apply_covariance(back, spreads[i]).astype(np.float32),
             )
             person.next = self._next_square(pose, square) if person.request.refine else None
             if person.pose is not None and pose.score < WORSE * person.pose.score:

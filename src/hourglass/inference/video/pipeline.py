@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hourglass.draw import THRESHOLD
 from hourglass.inference.boxes import Boxes
 from hourglass.inference.predictor import Predictor
 from hourglass.inference.video.calm import Calmer, JitterMeter
@@ -76,7 +75,7 @@ def run_video(
     boxes: Boxes | None = None,
     start_s: float = 0.0,
     resume: bool = False,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     on_broken: Callable[[Record], None] = lambda record: None,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
@@ -88,7 +87,7 @@ def run_video(
         start_s: where the drawn video begins in the source.
         resume: go on behind the last whole line of `outputs.joints`. A drawn video is made anew from the
             first frame: known frames are decoded and drawn again but not predicted again.
-        threshold: joints that score below are drawn hollow.
+        threshold: joints below are drawn hollow (`Pose.sure`).
         on_broken: told of each broken frame, in the writer's thread.
         watch: called in this thread ten times a second.
 
@@ -136,7 +135,7 @@ class _Machine:
     drawn: VideoWriter | None
     outputs: Outputs
     progress: Progress
-    threshold: float
+    threshold: float | None
     on_broken: Callable[[Record], None]
 
     def run(
