@@ -168,16 +168,18 @@ class Pose:
             skeleton = _skeleton(raw["skeleton"])
             joints = [raw["joints"][name] for name in skeleton.joints]
             return cls(
-                keypoints=np.array([(j["x"], j["y"]) for j in joints], np.float32),
-                scores=np.array([j["score"] for j in joints], np.float32),
+                keypoints=_numbers([(j["x"], j["y"]) for j in joints], "a joint's x or y"),
+                scores=_numbers([j["score"] for j in joints], "a joint's score"),
                 skeleton=skeleton,
-                box=np.array(raw["box"], np.float32),
+                box=_numbers(raw["box"], "box"),
                 image_id=raw.get("image_id"),
                 confidences=_where_given(joints, "confidence"),
                 covariances=_where_given(joints, "covariance"),
-                box_score=None if raw.get("box_score") is None else float(raw["box_score"]),
+                box_score=None
+                if raw.get("box_score") is None
+                else _numbers(raw["box_score"], "box_score").item(),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a pose: {error} is missing or malformed") from error
 
     def to_coco(self, image_id: int | str, category_id: int = 1) -> dict[str, Any]:
@@ -233,7 +235,14 @@ def _where_given(joints: Sequence[Mapping[str, Any]], key: str) -> npt.NDArray[n
     """What every joint says under a key, or None when none says it; raises KeyError when some don't."""
     if not any(key in joint for joint in joints):
         return None
-    return np.array([joint[key] for joint in joints], np.float32)
+    return _numbers([joint[key] for joint in joints], f"a joint's {key}")
+
+
+def _numbers(raw: Any, what: str) -> npt.NDArray[np.float32]:
+    try:
+        return np.array(raw, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"not a pose: {what} is no number: {error}") from error
 
 
 def _warp_heat(heat: npt.NDArray[np.float32], matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

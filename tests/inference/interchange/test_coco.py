@@ -239,3 +239,29 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
         to_coco_annotations([pose()], skeleton=MPII16)
     with pytest.raises(OSError, match="cannot write"):
         save_coco_annotations([pose()], tmp_path)
+
+
+@pytest.mark.realdata
+def test_cocos_own_people_become_the_poses_that_pycocotools_reads(real_data: Path, tmp_path: Path) -> None:
+    coco = pytest.importorskip("pycocotools.coco")
+    evaluation = pytest.importorskip("pycocotools.cocoeval")
+    (file,) = (real_data / "coco" / "annotations").glob("person_keypoints_*.json")
+    poses, pictures = load_coco_annotations(file)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = coco.COCO(str(file))
+    theirs = [e for e in truth.dataset["annotations"] if e["num_keypoints"] and not e["iscrowd"]]
+    assert len(pictures) == len(truth.dataset["images"])
+    for pose, entry in zip(poses, theirs, strict=True):
+        triples = np.reshape(entry["keypoints"], (17, 3))
+        np.testing.assert_array_equal(pose.keypoints, triples[:, :2])
+        np.testing.assert_array_equal(pose.scores, triples[:, 2] > 0)
+        assert pose.image_id == truth.imgs[entry["image_id"]]["file_name"]
+        assert pose.skeleton == COCO17
+    save_coco(poses, tmp_path / "found.json")
+    with contextlib.redirect_stdout(io.StringIO()):
+        score = evaluation.COCOeval(truth, truth.loadRes(str(tmp_path / "found.json")), "keypoints")
+        score.evaluate()
+        score.accumulate()
+        score.summarize()
+    # A score of 1 is shared by all, so a crowd's neighbours don't lower it.
+    assert score.stats[0] == pytest.approx(1)
