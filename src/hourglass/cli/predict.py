@@ -58,8 +58,9 @@ def predict(
         str, typer.Option(metavar="PATH", help="int8: photos (folder, glob) or a pack to measure ranges on.")
     ] = "",
     threshold: Annotated[
-        float, typer.Option(help="Joints that score below are drawn hollow; none is dropped.")
-    ] = 0.3,
+        float | None,
+        typer.Option(help="Joints less sure are drawn hollow, none is dropped; 0.5, of bare scores 0.3."),
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Video: the first frame and every so many-th.")] = 1,
     start: Annotated[str | None, typer.Option(help="Video: from here on; seconds or h:mm:ss.")] = None,
     end: Annotated[str | None, typer.Option(help="Video: before this time.")] = None,
@@ -155,7 +156,7 @@ class _Job:
     out: Path
     overlay: bool
     heatmaps: bool
-    threshold: float
+    threshold: float | None
     done: "list[tuple[Path, int | str, tuple[int, int], list[Pose]]]" = field(default_factory=list)
     failed: list[tuple[Path, str]] = field(default_factory=list)
 

@@ -31,8 +31,8 @@ from hourglass.data.coco_fields import numbers_of
 from hourglass.data.files import check_file, check_finite, read_json, rows_of
 from hourglass.data.writers_coco import to_coco
 from hourglass.data.writers_restore import restored
-from hourglass.inference.interchange.people import certainty, one_skeleton, square_around
-from hourglass.inference.pose import THRESHOLD, Pose
+from hourglass.inference.interchange.people import one_skeleton, square_around
+from hourglass.inference.pose import Pose
 from hourglass.skeleton import Skeleton
 from hourglass.structs import OCCLUDED, VISIBLE
 
@@ -47,7 +47,7 @@ def save_coco_annotations(
     path: str | Path,
     pictures: Mapping[str, Size | None] | None = None,
     skeleton: Skeleton | None = None,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     image_ids: Mapping[str, Key] | None = None,
 ) -> None:
     """Write `to_coco_annotations` as a file, atomically.
@@ -62,7 +62,7 @@ def to_coco_annotations(
     poses: Sequence[Pose],
     pictures: Mapping[str, Size | None] | None = None,
     skeleton: Skeleton | None = None,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     image_ids: Mapping[str, Key] | None = None,
 ) -> dict[str, Any]:
     """A whole COCO keypoints file as Python objects: images, annotations, one category.
@@ -71,7 +71,7 @@ def to_coco_annotations(
         poses: of one skeleton; each one's `image_id` is the `file_name` of its picture.
         pictures: by file name the sizes of pictures, None where one is not known; those without people too.
         skeleton: needed only where there are no poses.
-        threshold: a joint's v is 2 where its confidence, or its score in a pose without, is at least this.
+        threshold: a joint's v is 2 where it is drawn full (`Pose.sure`).
         image_ids: numbers of pictures by file name; the others are counted on from 1 or the largest.
 
     Raises ValueError when the skeletons differ, or a pose doesn't say which picture it is in.
@@ -181,11 +181,13 @@ def from_coco(
     ]
 
 
-def _people(poses: Sequence[Pose], names: Sequence[str], skeleton: Skeleton, threshold: float) -> Annotations:
+def _people(
+    poses: Sequence[Pose], names: Sequence[str], skeleton: Skeleton, threshold: float | None
+) -> Annotations:
     """Poses as annotated people, with the digits that files have."""
     joints = len(skeleton)
     keypoints = np.array([_rounded(pose.keypoints) for pose in poses]).reshape(-1, joints, 2)
-    sure = np.array([certainty(pose) >= threshold for pose in poses], bool).reshape(-1, joints)
+    sure = np.array([pose.sure(threshold) for pose in poses], bool).reshape(-1, joints)
     low, high = keypoints.min(axis=1), keypoints.max(axis=1)
     box = _rounded(np.concatenate([low, high - low + 1], axis=1))
     center, side_px = made_crops(keypoints, np.ones(sure.shape, bool), box)

@@ -21,19 +21,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.inference.interchange.people import certainty, one_skeleton, square_around
-from hourglass.inference.pose import THRESHOLD, Pose
+from hourglass.inference.interchange.people import one_skeleton, square_around
+from hourglass.inference.pose import Pose
 from hourglass.skeleton import SKELETONS, Skeleton
 
 if TYPE_CHECKING:
     from supervision import KeyPoints
 
 
-def to_supervision(poses: Sequence[Pose], threshold: float = THRESHOLD) -> "KeyPoints":
+def to_supervision(poses: Sequence[Pose], threshold: float | None = None) -> "KeyPoints":
     """Poses of one picture and one skeleton as `supervision.KeyPoints`; nobody is `KeyPoints.empty()`.
 
     Args:
-        threshold: a joint is `visible` where its `keypoint_confidence` is at least this.
+        threshold: a joint is `visible` where its `keypoint_confidence` is at least this; `Pose.sure` has the
+            default.
 
     Raises ValueError when the skeletons differ, only some poses have confidences or covariances, or
     supervision 0.29 or later is not installed.
@@ -64,7 +65,7 @@ def to_supervision(poses: Sequence[Pose], threshold: float = THRESHOLD) -> "KeyP
         class_id=np.zeros(len(poses), np.int64),
         keypoint_confidence=scores if confidences is None else confidences,
         detection_confidence=np.array([pose.score for pose in poses], np.float32),
-        visible=np.stack([certainty(pose) >= threshold for pose in poses]),
+        visible=np.stack([pose.sure(threshold) for pose in poses]),
         data=data,
     )
     return made

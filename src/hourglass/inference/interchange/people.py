@@ -27,11 +27,6 @@ def one_skeleton(poses: Sequence[Pose], skeleton: Skeleton | None = None) -> Ske
     return wanted
 
 
-def certainty(pose: Pose) -> npt.NDArray[np.float32]:
-    """(J,) what a threshold is held against: the confidences, or the scores where there are none."""
-    return pose.scores if pose.confidences is None else pose.confidences
-
-
 def square_around(keypoints: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(4,) x, y, width and height of the smallest square that covers the pixels of joints (N, 2), N > 0.
 
