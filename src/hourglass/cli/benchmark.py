@@ -94,6 +94,83 @@ def table(
 
 
 @app.command()
+def loading(
+    root: Annotated[
+        str, typer.Option(help="Folder of the data whose photos are read; without one, rendered photos.")
+    ] = "",
+    data: Annotated[str, typer.Option(help="Kind of the data: lspet, lsp, mpii ...")] = "lspet",
+    people: Annotated[int, typer.Option(help="So many people of its training part.", min=1)] = 500,
+    input_px: Input = 256,
+    batch_size: BatchSize = 32,
+    rounds: Rounds = 5,
+    json_file: Json = None,
+) -> None:
+    """Time loading, part by part and whole, against a loader that opens a JPEG, warps and draws per sample.
+
+    Rates are samples per second of processor time, so that what else runs counts little. About two minutes.
+
+    Example: hourglass benchmark loading
+
+    On your own photos: hourglass benchmark loading --data lspet --root data/lspet
+    """
+    from rich.console import Console
+
+    from hourglass.benchmark.loading import HEAD, benchmark_loading, numbers
+    from hourglass.build import load_records
+    from hourglass.recipe import DataRecipe
+
+    records = load_records(DataRecipe(data, root), "train")[:people] if root else None
+    with Console(stderr=True).status("measuring, about two minutes"):
+        photos = f"{data}, {len(records)} people" if records else ""
+        rows = benchmark_loading(records, input_px, batch_size, rounds, photos=photos)
+    _tell(rows, json_file, head=HEAD, cells=numbers(rows))
+
+
+@app.command()
+def anytime(
+    weights: Annotated[
+        str | None,
+        typer.Argument(help="Bundled name, file, folder or hub id; by default the bundled network."),
+    ] = None,
+    data: Annotated[str, typer.Option(help="Kind of the data: lspet, lsp, mpii, pack ...")] = "lspet",
+    root: Annotated[str, typer.Option(help="Its folder or file.")] = "",
+    split: Annotated[str, typer.Option(help="Which part of it.")] = "val",
+    people: Annotated[int, typer.Option(min=0, help="Only the first so many people; 0: all.")] = 0,
+    rounds: Annotated[int, typer.Option(help="Latency measurements of each way.", min=2)] = 40,
+    figure: Annotated[Path | None, typer.Option(help="Draw latency against PCK here (.svg, .png).")] = None,
+    json_file: Json = None,
+) -> None:
+    """Measure what fewer stacks save and cost: latency and PCK of the first k, and of stopping early.
+
+    Example: hourglass benchmark anytime --data lspet --root data/lspet --people 200
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from hourglass.benchmark.anytime import HEAD, draw, measure_anytime, numbers
+    from hourglass.build import load_records
+    from hourglass.models.weights import DEFAULT
+    from hourglass.recipe import DataRecipe
+
+    recipe = DataRecipe(data, root, people=people or 64) if data == "synthetic" else DataRecipe(data, root)
+    records = load_records(recipe, split)[: people or None]
+    columns = (TextColumn("ways"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("ways", total=None)
+        rows = measure_anytime(
+            weights or DEFAULT,
+            records,
+            rounds,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if figure is not None:
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        draw(rows, figure)
+    _tell(rows, json_file, head=HEAD, cells=numbers(rows))
+
+
+@app.command()
 def scaling(
     axis: Annotated[
         list[str] | None,
@@ -174,8 +251,17 @@ def _run(
     _tell([row], json_file)
 
 
-def _tell(rows: Sequence[dict[str, Any]], json_file: Path | None, quiet: bool = False) -> None:
-    """JSON of one row or several where asked for, and a table unless JSON or Markdown went to the screen."""
+def _tell(
+    rows: Sequence[dict[str, Any]],
+    json_file: Path | None,
+    quiet: bool = False,
+    head: Sequence[str] = (),
+    cells: Sequence[Sequence[str]] = (),
+) -> None:
+    """JSON of one row or several where asked for, and a table unless JSON or Markdown went to the screen.
+
+    The table has the columns of `benchmark.table` unless another head and its cells are given.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -192,8 +278,8 @@ def _tell(rows: Sequence[dict[str, Any]], json_file: Path | None, quiet: bool = 
     first = rows[0]
     title = f"{first['device']}, {first['threads']} threads, torch {first['torch']}, {first['date']}"
     shown = Table(title=title)
-    for name in HEAD:
+    for name in head or HEAD:
         shown.add_column(name)
-    for cells in numbers(rows):
-        shown.add_row(*cells)
+    for line in cells or numbers(rows):
+        shown.add_row(*line)
     Console().print(shown)

@@ -1,28 +1,23 @@
 """Latency against PCK for the first k stacks of one trained network, and for leaving as soon as two agree.
 
-    python benchmarks/anytime.py WEIGHTS --data pack --root lspet.parquet [--split val] [--people N]
-        [--rounds 20] [--out out/anytime]
-
-PCK@0.2 is the mean over joints, without a flip test. Latency is of one crop, network and decoding: medians
-over rounds in which all ways take turns, in one process. Writes anytime.json, .md and .svg into --out.
+PCK@0.2 is the mean over joints, without a flip test. Latency is of one crop, network and decoding: all ways
+take turns in every round, in one process.
 """
 
-import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import typer
 from torch import Tensor, nn
 
 from hourglass import geometry
 from hourglass.benchmark.compare import machine
-from hourglass.build import channels_last, load_network, load_records
+from hourglass.build import channels_last, load_network
 from hourglass.data.dataset import make_sample
 from hourglass.data.images import read_image
 from hourglass.evaluate import Predictions, score
@@ -31,13 +26,14 @@ from hourglass.inference.device import choose_device, choose_precision
 from hourglass.inference.forward import CropAnswer, answer_crops
 from hourglass.models.anytime import FirstStacks, stacks_of
 from hourglass.models.folding import fold_batch_norms
-from hourglass.recipe import DataRecipe
 from hourglass.structs import PersonRecord
 
 TOLERANCES = (0.01, 0.015, 0.02, 0.03, 0.05)
 """Shares of the crop's side by which joints may still move on average."""
 
 BATCH = 32
+
+HEAD = ("stacks", "used", "PCK@0.2", "ms, one crop", "times as fast as all (middle half)")
 
 Way = Callable[[Tensor], tuple[CropAnswer, float]]
 """Crops to their answer, and how many stacks they went through on average."""
@@ -105,25 +101,30 @@ def latencies(found: dict[str, Way], crops: Tensor, rounds: int) -> dict[str, li
     return times
 
 
-def main(
-    weights: str,
-    data: str = "pack",
-    root: str = "",
-    split: str = "val",
-    people: int = 0,
-    rounds: Annotated[int, typer.Option(min=2)] = 40,
-    out: Path = Path("out/anytime"),
-) -> None:
-    """Measure, print the table and write it with its figure."""
+def measure_anytime(
+    weights: str, records: list[PersonRecord], rounds: int, watch: Callable[[int, int], None] | None = None
+) -> list[dict[str, Any]]:
+    """A row for each way to answer: `stacks`, `mean_stacks`, `pck`, `ms`, `faster_than_all`, `quartiles`.
+
+    Args:
+        weights: bundled name, file, folder or hub id of a network with several stacks.
+        records: people to look at and to score.
+        rounds: latency measurements of each way, at least 2.
+        watch: called with (ways scored, ways in all).
+
+    Raises ValueError when there are no people, or the network has one stack and nothing to leave out.
+    """
     device = choose_device()
     found, facts = ways(weights, device)
-    records = load_records(DataRecipe(data, root, people=64 if data == "synthetic" else 0), split)
-    records = records[: people or None]
+    if not records:
+        raise ValueError("there is nobody to be measured on")
     crops = crops_of(records, facts.input_px).to(device)
     times = latencies(found, crops, rounds)
     last = times[f"{sum(name.isdigit() for name in times)}"]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, way in found.items():
+        if watch is not None:
+            watch(len(rows), len(found))
         pck, stacks = accuracy(way, crops, records, facts)
         ratios = sorted(whole / mine for whole, mine in zip(last, times[name], strict=True))
         rows.append(
@@ -134,28 +135,30 @@ def main(
                 "ms": statistics.median(times[name]),
                 "faster_than_all": statistics.median(ratios),
                 "quartiles": [ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]],
+                "weights": facts.name,
+                "people": len(records),
+                "rounds": rounds,
+                **machine(),
             }
         )
-    out.mkdir(parents=True, exist_ok=True)
-    lines = [
-        "| stacks | stacks used | PCK@0.2 | ms, one crop | over all stacks (middle half) |",
-        "|---|---|---|---|---|",
-    ]
-    for row in rows:
-        low, high = row["quartiles"]  # type: ignore[misc]
-        lines.append(
-            f"| {row['stacks']} | {row['mean_stacks']:.2f} | {row['pck']:.2f} | {row['ms']:.1f} "
-            f"| {row['faster_than_all']:.2f} ({low:.2f} to {high:.2f}) |"  # type: ignore[has-type]
+    return rows
+
+
+def numbers(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Rows for people, in the columns of `HEAD`."""
+    return [
+        (
+            row["stacks"],
+            f"{row['mean_stacks']:.2f}",
+            f"{row['pck']:.2f}",
+            f"{row['ms']:.1f}",
+            "{:.2f} ({:.2f} to {:.2f})".format(row["faster_than_all"], *row["quartiles"]),
         )
-    text = "\n".join(lines)
-    (out / "anytime.md").write_text(text + "\n")
-    content = {"weights": facts.name, "people": len(records), "rounds": rounds, "rows": rows, **machine()}
-    (out / "anytime.json").write_text(json.dumps(content, indent=1) + "\n")
-    draw(rows, out / "anytime.svg")
-    print(text)
+        for row in rows
+    ]
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """PCK over latency: the first k stacks as a line, early leaving as points."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -175,7 +178,3 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes.grid(color="#e6e6e6")
     axes.legend(fontsize=8, frameon=False)
     figure.savefig(path)
-
-
-if __name__ == "__main__":
-    typer.run(main)
