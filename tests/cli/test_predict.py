@@ -182,6 +182,8 @@ def test_the_threshold_hides_no_joint(weights: Path, photos: Path, tmp_path: Pat
         (["{photos}", "--boxes", "{tmp}/none.json"], FileNotFoundError, "no box file"),
         (["{photos}", "--boxes", "{tmp}/strangers.json"], ValueError, "names none of the 3 pictures"),
         (["{photos}", "--no-overlay"], ValueError, "nothing to write"),
+        (["{photos}", "--csv", "-"], ValueError, "--csv takes a file"),
+        (["{photos}", "--no-overlay", "--csv", "{photos}"], OSError, "cannot write .*photos"),
         (["{photos}", "--out", "{photos}/a.png"], OSError, r"cannot write into .*a\.png"),
         (["{photos}", "--no-overlay", "--json", "{photos}"], OSError, "cannot write .*photos"),
         (["{photos}", "--device", "fpga"], ValueError, "'fpga'"),

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hourglass.cli.detecting import DETECTOR_HELP, MIN_SCORE_HELP, NMS_HELP
+
 if TYPE_CHECKING:
+    from hourglass.inference.box_files import Box, BoxFile
     from hourglass.inference.pose import Pose
     from hourglass.inference.predictor import Predictor, Request
-    from hourglass.inference.sources import Box, BoxFile
 
 _CHUNK = 16
 """Pictures in memory at once."""
@@ -31,8 +33,12 @@ def predict(
         typer.Option(metavar="X,Y,W,H", help="A person's box, in every picture; may come several times."),
     ] = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="JSON file of people's boxes (COCO results or annotations).")
+        Path | None,
+        typer.Option(help="File of people's boxes: COCO results or annotations (JSON), or a table (CSV)."),
     ] = None,
+    detector: Annotated[str | None, typer.Option(metavar="NAME|FILE", help=DETECTOR_HELP)] = None,
+    min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
+    nms: Annotated[float | None, typer.Option(help=NMS_HELP)] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures that are drawn.")] = Path("out/predict"),
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the joints here; - is standard output.")
@@ -73,10 +79,13 @@ def predict(
         str | None, typer.Option(metavar="WxH", help="Of raw frames on standard input (PATH is -).")
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the joints as a table here.")] = None,
+    detect_every: Annotated[
+        int | None, typer.Option(min=1, help="Video: look for new people every so many frames; 25.")
+    ] = None,
 ) -> None:
     """Find people's joints in pictures, or in a video.
 
-    Without boxes each picture is taken to show one person.
+    Without boxes or a detector each picture is taken to show one person.
 
     A picture that fails is named, the others are done, and the exit code is 1.
 
@@ -84,22 +93,30 @@ def predict(
 
     With a box: hourglass predict team.jpg --box 40,30,200,420 --box 260,25,190,430
 
+    Everybody: hourglass predict team.jpg --detector yolox-tiny
+
+    With another detector's boxes: hourglass predict photos --boxes results.json --min-score 0.5
+
     Quicker on a CPU: hourglass predict photos --backend openvino
 
     A table: hourglass predict photos --csv joints.csv
 
     A video: hourglass predict clip.mp4 --start 0:10 --csv joints.csv
     """
+    from hourglass.cli.detecting import check_options, given_boxes, open_detector
     from hourglass.cli.predict_video import VideoOptions, is_video, predict_video
     from hourglass.cli.running import calibrate, number_of_stacks
     from hourglass.inference.sinks import output_folder, output_names
     from hourglass.inference.sources import expand
 
-    given = _given_boxes(box or [], boxes)
+
+    check_options(box, boxes, detector, min_score, nms)
+    given = given_boxes(box, boxes, min_score)
     chosen = number_of_stacks(stacks)
 
     def make_predictor() -> "Predictor":
         from hourglass.inference.predictor import Predictor
+        from hourglass.inference.suppress import NMS_OKS
 
         return Predictor.from_pretrained(
             weights,
@@ -109,9 +126,14 @@ def predict(
             backend=backend,  # type: ignore[arg-type]
             stacks=chosen,
             calibration=calibrate(calibration, weights) if precision == "int8" and calibration else None,
+            detector=open_detector(detector, min_score),
+            nms_oks=NMS_OKS if nms is None else nms,
         )
 
-    video = VideoOptions(every, start, end, smooth, resume, fps, frame_size, csv)
+    for option, path in (("--csv", csv), ("--coco", coco), ("--coco-annotations", coco_annotations)):
+        if str(path) == "-":
+            raise ValueError(f"{option} takes a file; only --json has - for standard output")
+    video = VideoOptions(every, start, end, smooth, resume, fps, frame_size, csv, detect_every)
     if is_video(paths, video):
         for option, is_given in (
             ("--boxes", boxes),
@@ -121,7 +143,10 @@ def predict(
         ):
             if is_given:
                 raise ValueError(f"{option} is for pictures, not for the video {paths[0]}")
-        settings = f"flip {flip_test}, {backend}, {precision}, stacks {stacks}"
+        if detect_every is not None and not detector:
+            raise ValueError("--detect-every is about the people of --detector; give one")
+        found = f", detector {detector} {min_score} {nms} {detect_every}" if detector else ""
+        settings = f"flip {flip_test}, {backend}, {precision}, stacks {stacks}{found}"
         first_boxes = given if isinstance(given, tuple) else None
         predict_video(
             paths[0], video, make_predictor, out, json_path, overlay, first_boxes, threshold, settings
@@ -138,7 +163,8 @@ def predict(
         raise ValueError(
             f"{predictor.facts.name} answers with coordinates and has no heatmaps: leave out --heatmaps"
         )
-    job = _Job(predictor, given, out, overlay, heatmaps, threshold)
+    # Boxes of a detector may be of one person; those on the command line are meant as they stand.
+    job = _Job(predictor, given, predictor.nms_oks if boxes else nms, out, overlay, heatmaps, threshold)
     _run(job, files, names)
     _write_results(job, json_path, csv, coco, coco_annotations)
     if overlay or heatmaps:
@@ -153,6 +179,7 @@ class _Job:
 
     predictor: "Predictor"
     given: "tuple[Box, ...] | BoxFile | None"
+    nms: float | None
     out: Path
     overlay: bool
     heatmaps: bool
@@ -162,18 +189,20 @@ class _Job:
 
     def read(self, path: Path) -> "Request | str":
         """A picture that is ready to be answered, or in one sentence why it can't be."""
-        from hourglass.inference.sources import BoxFile
+        from hourglass.inference.box_files import BoxFile
 
-        boxes = self.given.of(path) if isinstance(self.given, BoxFile) else self.given
         try:
-            return self.predictor.prepare(path, boxes)
+            if isinstance(self.given, BoxFile):
+                boxes, scores = self.given.of(path), self.given.scores_of(path)
+                return self.predictor.prepare(path, boxes, nms_oks=self.nms, box_scores=scores)
+            return self.predictor.prepare(path, self.given, nms_oks=self.nms)
         except ValueError as error:
             return str(error)
 
     def image_id(self, path: Path) -> int | str:
         """What COCO results call a picture: what the box file does, else the number or name of the file."""
+        from hourglass.inference.box_files import BoxFile
         from hourglass.inference.pose import coco_image_id
-        from hourglass.inference.sources import BoxFile
 
         given = self.given.image_id(path) if isinstance(self.given, BoxFile) else None
         return coco_image_id(path.name) if given is None else given
@@ -215,25 +244,15 @@ class _Job:
         self.done.append((path, self.image_id(path), (width, height), light))
 
 
-def _given_boxes(box: Sequence[str], boxes: Path | None) -> "tuple[Box, ...] | BoxFile | None":
-    from hourglass.inference.sources import parse_box, read_boxes
-
-    if box and boxes:
-        raise ValueError("--box and --boxes both say where the people are; give one of them")
-    if boxes:
-        return read_boxes(boxes)
-    return tuple(parse_box(text) for text in box) or None
-
-
 def _run(job: _Job, files: Sequence[Path], names: Sequence[str]) -> None:
     """Predict chunk by chunk; a picture that can't be read is named at once and remembered."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from hourglass.data.loader import ahead
-    from hourglass.inference.sources import BoxFile
+    from hourglass.inference.box_files import BoxFile
 
-    if isinstance(job.given, BoxFile) and not any(job.given.of(file) for file in files):
+    if isinstance(job.given, BoxFile) and not any(job.given.names(file) for file in files):
         raise ValueError(f"the box file names none of the {len(files)} pictures, such as {files[0].name}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
