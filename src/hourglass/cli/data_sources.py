@@ -62,7 +62,7 @@ def check(
     """
     from hourglass.data.checkup import check as check_folder
 
-    with _progress() as progress:
+    with byte_bars() as progress:
         report = check_folder(name, root, progress, checksums)
     if json:
         _write_json(json, _report_json(report))
@@ -102,7 +102,7 @@ def get(
         typer.echo("\n".join(_plan(source, files, root)))
         typer.echo("hourglass: nothing was fetched; add --accept-terms if you accept the terms", err=True)
         raise typer.Exit(2)
-    with _progress() as progress:
+    with byte_bars() as progress:
         outcomes = fetch(source, root, accept_terms, only or (), progress)
     for outcome in outcomes:
         if outcome.failed:
@@ -214,7 +214,7 @@ def _write_json(target: str, content: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
+def byte_bars() -> "Iterator[Progress]":
     """Bars with bytes, speed and the time left, on standard error."""
     from rich.console import Console
     from rich.progress import (

@@ -109,7 +109,6 @@ def predict(
     from hourglass.inference.sinks import output_folder, output_names
     from hourglass.inference.sources import expand
 
-
     check_options(box, boxes, detector, min_score, nms)
     given = given_boxes(box, boxes, min_score)
     chosen = number_of_stacks(stacks)

@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hourglass.inference.box_files import Box
     from hourglass.inference.predictor import Predictor
-    from hourglass.inference.sources import Box
     from hourglass.inference.video.frames import Clip
     from hourglass.inference.video.journal import Record
     from hourglass.inference.video.pipeline import Outputs, Progress
@@ -37,6 +37,7 @@ class VideoOptions:
     fps: float | None = None
     frame_size: str | None = None
     csv: Path | None = None
+    detect_every: int | None = None
 
     def given(self) -> list[str]:
         """The options for videos alone that were given, as they are typed."""
@@ -48,6 +49,7 @@ class VideoOptions:
             "--resume": self.resume,
             "--fps": self.fps is not None,
             "--frame-size": self.frame_size is not None,
+            "--detect-every": self.detect_every is not None,
         }
         return [option for option, is_given in values.items() if is_given]
 
@@ -139,7 +141,18 @@ def predict_video(
             )
 
         done = run_video(
-            clip, predictor, outputs, run, smooth, boxes, start_s, options.resume, threshold, on_broken, watch
+            clip,
+            predictor,
+            outputs,
+            run,
+            smooth,
+            boxes,
+            start_s,
+            options.resume,
+            threshold,
+            on_broken,
+            watch,
+            options.detect_every,
         )
     _report(clip, outputs, done, options.smooth or SMOOTH)
 

@@ -79,6 +79,15 @@ def detect(detector: Detector, image: RGB, where: str = "") -> tuple[_Float, tup
     return found, None if scores is None else score_row(scores, len(found), where)
 
 
+def overlaps(corners: _Float) -> _Float:
+    """(N, N) intersection over union of boxes (N, 4), x and y of their upper left and lower right corners."""
+    low = np.maximum(corners[:, None, :2], corners[None, :, :2])
+    high = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
+    shared = np.maximum(high - low, 0).prod(-1)
+    area = (corners[:, 2:] - corners[:, :2]).prod(-1)
+    return np.asarray(shared / np.maximum(area[:, None] + area[None] - shared, np.finfo(np.float64).tiny))
+
+
 def _numbers(values: Any, rule: str, where: str) -> _Float:
     try:
         return np.asarray(values, dtype=np.float64)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.data.pixels import RGB
+from hourglass.inference.boxes import overlaps
 from hourglass.inference.suppress import surest
 
 MIN_SCORE = 0.3
@@ -149,15 +150,6 @@ def grid(rows: int, height: int, width: int) -> tuple[_Float, _Float]:
         if len(cells) == rows:
             return cells[:, :2], cells[:, 2:]
     return np.empty((0, 2)), np.empty((0, 1))
-
-
-def overlaps(corners: _Float) -> _Float:
-    """(N, N) intersection over union of boxes (N, 4), x and y of their upper left and lower right corners."""
-    low = np.maximum(corners[:, None, :2], corners[None, :, :2])
-    high = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(-1)
-    area = (corners[:, 2:] - corners[:, :2]).prod(-1)
-    return np.asarray(shared / np.maximum(area[:, None] + area[None] - shared, np.finfo(np.float64).tiny))
 
 
 def _open(path: Path, threads: int) -> Any:

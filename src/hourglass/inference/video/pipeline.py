@@ -12,7 +12,7 @@ from hourglass.inference.video.frames import Clip, Frame, Item, Sound
 from hourglass.inference.video.journal import Journal, Record, write_csv
 from hourglass.inference.video.pipes import Pipe, run_stages
 from hourglass.inference.video.smooth import Smoothing
-from hourglass.inference.video.track import Follower
+from hourglass.inference.video.track import DETECT_EVERY, Follower
 from hourglass.inference.video.writer import VideoWriter, choose_suffix
 
 DEPTH = 4
@@ -78,18 +78,21 @@ def run_video(
     threshold: float | None = None,
     on_broken: Callable[[Record], None] = lambda record: None,
     watch: Callable[[Progress], None] = lambda progress: None,
+    detect_every: int | None = None,
 ) -> Progress:
     """Find, smooth, draw and write the joints of every frame that was asked for.
 
     Args:
         run: names the settings; it stands in every line, and a run is resumed only under the same.
-        boxes: people's boxes in the first frame; None is one person, wherever.
+        boxes: people's boxes in the first frame; None is whom the predictor's detector finds, or without one
+            one person, wherever.
         start_s: where the drawn video begins in the source.
         resume: go on behind the last whole line of `outputs.joints`. A drawn video is made anew from the
             first frame: known frames are decoded and drawn again but not predicted again.
         threshold: joints below are drawn hollow (`Pose.sure`).
         on_broken: told of each broken frame, in the writer's thread.
         watch: called in this thread ten times a second.
+        detect_every: the predictor's detector looks for new people every so many frames, or as `track` says.
 
     Ctrl-C ends the run; what was done by then is written, whole. An error in any thread ends all of them
     and is raised here; the lines written so far stay, and the drawn video is not put in place.
@@ -108,7 +111,8 @@ def run_video(
             drawn = _open_writer(clip, outputs, start_s, progress)
             progress.known = len(journal.known)
             machine = _Machine(clip, journal, drawn, outputs, progress, threshold, on_broken)
-            machine.run(predictor, boxes, smoothing, watch)
+            follower = Follower(predictor, boxes, detect_every or DETECT_EVERY)
+            machine.run(follower, smoothing, watch)
             if outputs.csv is not None:
                 journal.close()
                 write_csv(journal.path, outputs.csv)
@@ -140,15 +144,13 @@ class _Machine:
 
     def run(
         self,
-        predictor: Predictor,
-        boxes: Boxes | None,
+        follower: Follower,
         smoothing: Smoothing,
         watch: Callable[[Progress], None],
     ) -> None:
         read: Pipe[Item] = Pipe(DEPTH, _newer if self.clip.live else None)
         answered: Pipe[Done] = Pipe(DEPTH)
-        calmer: Calmer[Frame] = Calmer(smoothing, predictor.facts.box_margin)
-        follower = Follower(predictor, boxes)
+        calmer: Calmer[Frame] = Calmer(smoothing, follower.predictor.facts.box_margin)
         ended = [False]
 
         def reader() -> None:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
 
 from hourglass.data.pixels import RGB
 from hourglass.geometry import box_around
-from hourglass.inference.boxes import Boxes
+from hourglass.inference.boxes import Boxes, overlaps
 from hourglass.inference.pose import Pose
 from hourglass.inference.predictor import SEEN, Predictor, Request, Square
 from hourglass.inference.video.journal import Person, Record, as_written
@@ -18,6 +20,10 @@ _SHRINK, _GROW = 0.85, 1.2
 """A square's side changes by no more from frame to frame: a limb that comes and goes is no zoom."""
 _SAME = 0.1
 """Two people whose joints lie this close on average, in sides of their square, are one."""
+DETECT_EVERY = 25
+"""A detector looks for new people every so many frames."""
+_FOUND = 0.5
+"""Somebody who is followed has been found by a detector where the boxes around the joints overlap so much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +43,26 @@ class Follower:
     place, in a square that grows up to the next person. Of two who come to lie on the same joints, the less
     sure one is lost.
 
-    What follows is a function of the last `Record` alone, so a run can be continued from a file.
+    Without boxes, but with a predictor that has a detector, there is everybody whom that finds in the first
+    frame. It looks again every `detect_every` frames, and in each frame in which everybody is lost or nobody
+    is there. Whom it finds beside those who are followed is new, or, within the square of one who is lost,
+    that one. Others who are lost then are followed no longer; who comes back later has a new number.
+
+    What follows is a function of the `Record`s so far, so a run can be continued from a file.
 
     Raises ValueError as `Predictor.prepare` does for boxes that can't be, when the first frame is given.
     """
 
-    def __init__(self, predictor: Predictor, boxes: Boxes | None = None) -> None:
+    def __init__(
+        self, predictor: Predictor, boxes: Boxes | None = None, detect_every: int = DETECT_EVERY
+    ) -> None:
         self.predictor = predictor
         self._boxes = boxes
+        self._detects = boxes is None and predictor.detector is not None
+        self._detect_every = detect_every
         self._last: tuple[Person, ...] | None = None
+        self._frames = 0
+        self._numbers = 0
 
     def __call__(self, image: RGB) -> tuple[Person, ...]:
         """The people in the next frame (H, W, 3) uint8 RGB, numbered, with numbers as a file holds them."""
@@ -53,14 +70,20 @@ class Follower:
             poses = self.predictor.answer([self.predictor.prepare(image, self._boxes)])[0]
             people = [Person(i, as_written(pose)) for i, pose in enumerate(poses)]
         else:
-            people = self._follow(image, self._next_tracks(self._last, image.shape[1], image.shape[0]))
-        self._last = tuple(people)
-        return self._last
+            tracks = self._next_tracks(self._last, image.shape[1], image.shape[0])
+            people = self._follow_many(image, tracks) if self._detects else self._follow(image, tracks)
+        return self._keep(tuple(people))
 
     def restore(self, record: Record) -> None:
-        """Go on from a frame that is known already; one without people, a broken one, changes nothing."""
-        if record.people:
-            self._last = record.people
+        """Go on from a frame that is known already; a broken one changes nothing."""
+        if record.people or (self._detects and not record.error):
+            self._keep(record.people)
+
+    def _keep(self, people: tuple[Person, ...]) -> tuple[Person, ...]:
+        self._last = people
+        self._frames += 1
+        self._numbers = max([self._numbers, *(person.number + 1 for person in people)])
+        return people
 
     def _follow(self, image: RGB, tracks: Sequence[_Track]) -> list[Person]:
         alone = self._boxes is None
@@ -71,6 +94,25 @@ class Follower:
         if alone and is_lost(poses[0], image.shape[1], image.shape[0]):
             return [self._search(image, poses[0])]
         return [Person(i, pose) for i, pose in enumerate(poses)]
+
+    def _follow_many(self, image: RGB, tracks: Sequence[_Track]) -> list[Person]:
+        """Everybody who was there, and, when it is time to look again, who is there now."""
+        squares = tuple(track.square for track in tracks)
+        poses = self.predictor.answer([Request(image, squares, False)])[0]
+        followed = zip(self._last or (), poses, strict=True)
+        people = [Person(person.number, as_written(pose)) for person, pose in followed]
+        gone = [is_lost(person.found, image.shape[1], image.shape[0]) for person in people]
+        if self._frames % self._detect_every and not all(gone):
+            return people
+        rest = [as_written(pose) for pose in self.predictor.answer([self.predictor.prepare(image)])[0]]
+        here = [person for person, lost in zip(people, gone, strict=True) if not lost]
+        rest = _without(rest, here)
+        for person in (person for person, lost in zip(people, gone, strict=True) if lost):
+            apart = [np.abs(_square_of(pose).center - _square_of(person.found).center).max() for pose in rest]
+            if apart and min(apart) < float(person.found.box[2]) / 2:
+                here.append(Person(person.number, rest.pop(int(np.argmin(apart))), moved=True))
+        new = [Person(number, pose) for number, pose in enumerate(rest, self._numbers)]
+        return sorted(here + new, key=lambda person: person.number)
 
     def _search(self, image: RGB, followed: Pose | None) -> Person:
         """One person in the whole frame, unless the one who was followed is clearer."""
@@ -118,6 +160,22 @@ def is_lost(pose: Pose, width: int, height: int) -> bool:
         return True
     x, y = (seen.min(axis=0) + seen.max(axis=0)) / 2
     return not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5)
+
+
+def _without(poses: Sequence[Pose], people: Sequence[Person]) -> list[Pose]:
+    """The poses that are of none of these people, each of whom is one pose at most."""
+    if not poses:
+        return []
+    corners = np.stack([_corners(pose) for pose in (*poses, *(person.found for person in people))])
+    shared = overlaps(corners)[: len(poses), len(poses) :]
+    taken = {int(i) for i, j in zip(*linear_sum_assignment(-shared), strict=True) if shared[i, j] >= _FOUND}
+    return [pose for i, pose in enumerate(poses) if i not in taken]
+
+
+def _corners(pose: Pose) -> npt.NDArray[np.float64]:
+    """(4,) upper left and lower right corner of the box around the joints that are seen."""
+    seen = pose.keypoints[pose.scores >= SEEN] if (pose.scores >= SEEN).any() else pose.keypoints
+    return np.concatenate([seen.min(axis=0), seen.max(axis=0)]).astype(np.float64)
 
 
 def _reach(pose: Pose, other: Pose) -> float:
