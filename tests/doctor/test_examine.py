@@ -50,7 +50,7 @@ def test_odd_data_is_looked_at_without_a_slip(
 ) -> None:
     """Warnings are errors here, so nothing divides by zero or takes the mean of nothing."""
     diagnosis = examine(odd(skeleton, count, labelled, places), quick=True)
-    assert len(diagnosis.findings) == len({finding.check for finding in diagnosis.findings}) == 19
+    assert len(diagnosis.findings) == len({finding.check for finding in diagnosis.findings}) == 20
     for finding in diagnosis.findings:
         assert finding.count <= finding.of
         assert len({(s.row, s.photo) for s in finding.suspects}) == len(finding.suspects)

@@ -4,7 +4,7 @@ import numpy as np
 
 from hourglass.doctor.body import measure, quantile, relative
 from hourglass.doctor.findings import Finding
-from hourglass.doctor.joint_checks import crops, few_joints, long_limbs, one_spot, outside, sizes
+from hourglass.doctor.joint_checks import areas, crops, few_joints, long_limbs, one_spot, outside, sizes
 from hourglass.doctor.people import People
 from hourglass.skeleton import LSP14, Skeleton
 
@@ -25,6 +25,7 @@ def planted(people: People, changes: dict[int, dict[str, tuple[float, float]]]) 
 def test_clean_people_are_no_suspects(clean: People) -> None:
     body = measure(clean)
     for finding in (
+        areas(clean),
         outside(clean),
         few_joints(clean),
         one_spot(clean, body),
@@ -181,3 +182,19 @@ def test_a_skeleton_without_limbs_or_sides_is_no_obstacle(clean: People) -> None
     assert long_limbs(bare, body).count == 0
     assert one_spot(bare, body).count == 0
     assert sizes(bare, body).level == "ok"
+
+
+def test_people_without_room(clean: People) -> None:
+    box, area = np.full((len(clean), 2), 30.0), np.full(len(clean), np.nan)
+    box[3], box[4], box[5] = (0, 30), np.nan, (0, 0)
+    area[5], area[6], area[7] = 0, -4, 0.5
+    found = areas(replace(clean, box=box, area=area))
+    assert (rows(found), found.level, found.of) == ([3, 5, 6], "warning", 120)
+    assert [suspect.what for suspect in found.suspects] == ["a box of 0 x 30", "an area of 0", "an area of -4"]
+    spot: dict[str, tuple[float, float]] = dict.fromkeys(LSP14.joints, (9.0, 9.0))
+    found = areas(planted(clean, {8: spot}))
+    assert (rows(found), found.suspects[0].what) == ([8], "all joints in one place")
+    # One joint takes up no room of its own, and who has none at all is left out of training anyway.
+    lonely = dict.fromkeys(LSP14.joints, (np.nan, np.nan))
+    assert areas(planted(clean, {8: {**lonely, "neck": (9.0, 9.0)}})).count == 0
+    assert areas(replace(planted(clean, {8: lonely}), area=np.where(np.arange(120) == 8, 0.0, 9.0))).count == 0

@@ -8,6 +8,7 @@ import pytest
 from scipy.io import savemat
 
 from hourglass.data.packing import write_pack
+from hourglass.doctor.joint_checks import areas
 from hourglass.doctor.people import gather
 from hourglass.doctor.sources import Refused, find
 from hourglass.structs import PersonRecord
@@ -157,3 +158,21 @@ def test_an_unknown_folder(tmp_path: Path) -> None:
         find(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="holds no flic annotations"):
         find(str(tmp_path), "flic")
+
+
+def test_boxes_and_areas_are_those_of_the_file(tmp_path: Path) -> None:
+    content = coco({"a.jpg": [1, 2, 3], "b.jpg": [4]})
+    first, second, third, fourth = content["annotations"]
+    first |= {"area": 900.0}
+    second |= {"bbox": [5, 5, 30, 0], "area": 12.0}
+    third |= {"area": 0, "iscrowd": 1}
+    fourth |= {"area": 0}
+    (tmp_path / "one.json").write_text(json.dumps(content))
+    people = gather(find(str(tmp_path), annotations=str(tmp_path / "one.json")).parts)
+    np.testing.assert_array_equal(people.box, [[30, 30], [30, 0], [30, 30]])
+    np.testing.assert_array_equal(people.area, [900, 12, 0])
+    assert [suspect.what for suspect in areas(people).suspects] == ["a box of 30 x 0", "an area of 0"]
+    del first["area"], second["area"], third["area"], fourth["area"]
+    (tmp_path / "two.json").write_text(json.dumps(content))
+    people = gather(find(str(tmp_path), annotations=str(tmp_path / "two.json")).parts)
+    assert np.isnan(people.area).all()

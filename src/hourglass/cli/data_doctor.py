@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 DEFAULT_SHEET = Path("out/doctor.jpg")
 ENDINGS = (".jpg", ".jpeg", ".png")
+WIDE = 100
+"""Columns where the output is no terminal, so that few names of pictures are broken."""
 
 
 def doctor(
@@ -143,6 +145,8 @@ def _tell(diagnosis: "Diagnosis", facts: dict[str, Any], json: str) -> None:
     from hourglass.doctor.report import stories, summary, table
 
     console = Console(highlight=False)
+    if not console.is_terminal and console.width < WIDE:
+        console.width = WIDE
     console.print(table(diagnosis, f"{facts['data'] or 'data'} {facts['root']}".strip()))
     sheet = f"suspects: {facts['sheet']}" if facts["sheet"] else ""
     for line in (summary(diagnosis), *stories(diagnosis), sheet, diagnosis.sentence):

@@ -78,6 +78,7 @@ def examine(
         set_checks.splits(people),
         set_checks.labels(people),
         joint_checks.few_joints(people),
+        joint_checks.areas(people),
         set_checks.leaks(people),
         picture_checks.missing(people, seen, found.folders, quick),
         picture_checks.unreadable(people, seen),

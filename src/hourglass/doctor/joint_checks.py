@@ -48,6 +48,34 @@ def few_joints(people: People) -> Finding:
     )
 
 
+def areas(people: People) -> Finding:
+    """People who take up no room: an area or a box of nothing in the file, or all joints in one place.
+
+    OKS divides by the area, and crops are made of boxes or joints.
+    """
+    labelled = people.labelled
+    some = labelled.any(axis=1)
+    low = np.where(labelled[..., None], people.keypoints, np.inf).min(axis=1)
+    high = np.where(labelled[..., None], people.keypoints, -np.inf).max(axis=1)
+    whats: dict[int, str] = {}
+    for n in rows_where((labelled.sum(axis=1) >= 2) & (low == high).all(axis=1)):
+        whats[n] = "all joints in one place"
+    for n in rows_where(some & (people.box <= 0).any(axis=1)):
+        whats[n] = f"a box of {people.box[n, 0]:g} x {people.box[n, 1]:g}"
+    for n in rows_where(some & (people.area <= 0)):
+        whats[n] = f"an area of {people.area[n]:g}"
+    count = int(some.sum())
+    return Finding(
+        "areas",
+        level_of(len(whats), count),
+        len(whats),
+        count,
+        "people",
+        f"people with an area or a box of nothing in the file, or all joints in one place: {len(whats)}",
+        [of_person(people, n, 1.0, whats[n]) for n in sorted(whats)],
+    )
+
+
 def outside(people: People) -> Finding:
     """Joints outside their picture; further than 5 % of its longer side is a slip, not a border."""
     size = people.picture_size()[:, None, :]

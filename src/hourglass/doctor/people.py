@@ -75,6 +75,7 @@ class People:
         hidden: (N, J) True where a labelled joint is hidden.
         tells_hidden: whether all files tell hidden joints from visible ones.
         center: (N, 2) of the crops, 0-based; side_px: (N,). NaN for who has no crop.
+        box: (N, 2) width and height of the boxes in the file; area: (N,). NaN for who has none there.
         photo: (N,) number of each person's picture.
         photos: P of them.
         sizes: (P, 2) width and height, NaN where unknown.
@@ -93,6 +94,8 @@ class People:
     tells_hidden: bool
     center: Float
     side_px: Float
+    box: Float
+    area: Float
     photo: npt.NDArray[np.int64]
     photos: tuple[Photo, ...]
     sizes: Float
@@ -187,6 +190,8 @@ def gather(parts: Sequence[Part], split: str = "") -> People:
         tells_hidden=all(p.people.tells_hidden for p in parts),
         center=np.concatenate([a.center[kept] - a.origin for a, kept, *_ in tables]),
         side_px=np.concatenate([a.side_px[kept] for a, kept, *_ in tables]),
+        box=np.concatenate([_told(a.box, (len(a), 4))[kept, 2:] for a, kept, *_ in tables]),
+        area=np.concatenate([_told(a.area, (len(a),))[kept] for a, kept, *_ in tables]),
         photo=np.array([n for *_, photo in tables for n in photo], np.int64),
         photos=tuple(photos.values()),
         sizes=known,
@@ -223,3 +228,7 @@ def part_of_records(records: Sequence[PersonRecord], file: Path, split: str) -> 
 def _joints(people: Annotations) -> Float:
     points = people.keypoints.astype(np.float64) - people.origin
     return np.where(people.labelled[..., None], points, np.nan)
+
+
+def _told(column: Float | None, shape: tuple[int, ...]) -> Float:
+    return np.full(shape, np.nan) if column is None else column
