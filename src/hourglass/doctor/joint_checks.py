@@ -60,7 +60,7 @@ def areas(people: People) -> Finding:
     whats: dict[int, str] = {}
     for n in rows_where((labelled.sum(axis=1) >= 2) & (low == high).all(axis=1)):
         whats[n] = "all joints in one place"
-    for n in rows_where(some & (people.box <= 0).any(axis=1)):
+    for n in rows_where(some & (people.box.min(axis=1) <= 0)):
         whats[n] = f"a box of {people.box[n, 0]:g} x {people.box[n, 1]:g}"
     for n in rows_where(some & (people.area <= 0)):
         whats[n] = f"an area of {people.area[n]:g}"
