@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +76,8 @@ def test_an_open_door_is_pointed_out(served: list[Any]) -> None:
         (["--memory-mb", "1"], "--memory-mb 1 is too little"),
         (["no-such-weights", "--port", "0"], "no weights 'no-such-weights'"),
         (["--port", "0", "--backend", "abacus"], "abacus"),
+        (["--port", "0", "--detector", "best"], "there is no detector best"),
+        (["--port", "0", "--min-score", "0.5"], "--min-score is about the boxes of --detector"),
         (["--port", "0", "--host", "300.1.1.1"], "--host 300.1.1.1"),
     ],
 )
@@ -100,3 +103,14 @@ def test_the_help_loads_no_torch() -> None:
     before = set(sys.modules)
     assert CliRunner().invoke(app, ["--help"]).exit_code == 0
     assert "fastapi" not in set(sys.modules) - before
+
+
+def test_a_detector_reaches_the_server(served: list[Any], tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the extra `export` is not installed")
+    from inference.yolox_files import finished_file
+
+    file = finished_file(tmp_path / "yolox.onnx", [(1, 1, 9, 9, 0.7)], [0], 64)
+    words = ["hg2_small", "--port", "0", "--detector", str(file), "--min-score", "0.6"]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    detector = served[0][0].predictor.detector
+    assert (detector.path, detector.min_score) == (file, 0.6)

@@ -34,13 +34,22 @@ class Workers:
 
 @dataclass(frozen=True)
 class Answering:
-    """What decides the answers; a second run into the same output must agree."""
+    """What decides the answers; a second run into the same output must agree.
+
+    Args:
+        detector: finds people in pictures without boxes; a name or file, as for `detectors.load_detector`.
+        min_score: of the detector's boxes, or None for its own.
+        nms_oks: how alike two of the detector's people may be.
+    """
 
     weights: str | None = None
     backend: str = "auto"
     precision: str = "auto"
     stacks: int | str | None = None
     flip_test: bool = True
+    detector: str | None = None
+    min_score: float | None = None
+    nms_oks: float = 0.9
 
 
 @dataclass(frozen=True)

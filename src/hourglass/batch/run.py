@@ -61,6 +61,7 @@ def run_batch(
     import_ray()
     source, units = _inspect(place, output, column, id_column)
     weights, name, settings = _settings(answering, source, place)
+    detector, settings["detector"] = _detector(answering)
     store = Store(output)
     _prepare(store)
     agree(store, settings)
@@ -86,6 +87,8 @@ def run_batch(
             "backend": answering.backend,
             "stacks": answering.stacks,
         },
+        detector=detector,
+        detecting={"min_score": answering.min_score, "nms_oks": answering.nms_oks},
         batch_size=workers.batch_size,
         threads=max(1, int(workers.cpus)),
         stamp=json.dumps(settings),
@@ -164,6 +167,23 @@ def _settings(
         "skeleton": facts.skeleton.to_dict(),
     }
     return weights, facts.name, settings
+
+
+def _detector(answering: Answering) -> tuple[bytes | None, dict[str, Any] | None]:
+    """The detector's file, and what a second run must agree with; None where there is none."""
+    if answering.detector is None:
+        return None, None
+    from hourglass.inference.detectors import detector_file
+    from hourglass.inference.suppress import check_nms
+    from hourglass.inference.yolox import MIN_SCORE, Yolox
+
+    check_nms(answering.nms_oks)
+    path = detector_file(answering.detector)
+    min_score = MIN_SCORE if answering.min_score is None else answering.min_score
+    Yolox(path, min_score)  # what is no detector is refused here and not by each worker
+    content = path.read_bytes()
+    said = {"name": path.name, "sha256": hashlib.sha256(content).hexdigest()}
+    return content, {**said, "min_score": min_score, "nms_oks": answering.nms_oks}
 
 
 def _prepare(store: Store) -> None:

@@ -18,6 +18,7 @@ ROWS = pa.schema(
         ("scores", pa.list_(pa.float32())),
         ("box", pa.list_(pa.float32())),
         ("score", pa.float32()),
+        ("box_score", pa.float32()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("error", pa.string()),

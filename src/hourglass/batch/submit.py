@@ -32,18 +32,17 @@ def start_batch(
     """
     if not address.startswith("ray://"):
         return run_batch(place, output, answering, workers, address, column, id_column, retry_failed, report)
+    named = {"weights": answering.weights, "detector": answering.detector}
+    files = {key: str(Path(name).absolute()) for key, name in named.items() if name and Path(name).exists()}
     request = {
         "place": _as_seen_from_anywhere(place),
         "output": _as_seen_from_anywhere(output),
-        "answering": asdict(answering),
+        "answering": {**asdict(answering), **files},
         "workers": asdict(workers),
         "column": column,
         "id_column": id_column,
         "retry_failed": retry_failed,
     }
-    weights = answering.weights
-    if weights is not None and Path(weights).exists():
-        request["answering"] = {**asdict(answering), "weights": str(Path(weights).absolute())}
     with cluster(address) as ray:
         board = ray.remote(num_cpus=0)(_Board).remote()
         # A second driver beside the first would be worse than none.

@@ -54,6 +54,8 @@ class Job:
         run: tells the files of this run from those of others.
         weights: names and contents of the weights' files; the first one is to be loaded.
         settings: keyword arguments of `Predictor.from_pretrained`.
+        detector: the file of a detector for pictures without boxes, or None.
+        detecting: its `min_score`, None for its own, and the predictor's `nms_oks`.
         batch_size: crops that go through the network at once, or None for the predictor's own choice.
         threads: of torch, OpenVINO, ONNX Runtime and OpenCV.
         stamp: JSON for the metadata of every file.
@@ -64,6 +66,8 @@ class Job:
     run: str
     weights: Mapping[str, bytes]
     settings: Mapping[str, Any]
+    detector: bytes | None = None
+    detecting: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int | None = None
     threads: int = 1
     stamp: str = "{}"
@@ -227,6 +231,7 @@ def _load(job: Job) -> "Predictor":
     import torch
 
     from hourglass.inference.predictor import Predictor
+    from hourglass.inference.yolox import MIN_SCORE, Yolox
 
     torch.set_num_threads(job.threads)
     cv2.setNumThreads(job.threads)
@@ -234,6 +239,12 @@ def _load(job: Job) -> "Predictor":
         for name, content in job.weights.items():
             (Path(folder) / name).write_bytes(content)
         predictor = Predictor.from_pretrained(Path(folder) / next(iter(job.weights)), **job.settings)
+        if job.detector is not None:
+            path = Path(folder) / "detector.onnx"
+            path.write_bytes(job.detector)
+            min_score = job.detecting["min_score"]
+            predictor.detector = Yolox(path, MIN_SCORE if min_score is None else min_score, job.threads)
+            predictor.nms_oks = job.detecting["nms_oks"]
     if job.batch_size is not None:
         predictor.batch_size = job.batch_size
     return predictor
@@ -253,6 +264,7 @@ def _rows(
             "scores": pose.scores.tolist(),
             "box": pose.box.tolist(),
             "score": pose.score,
+            "box_score": pose.box_score,
         }
         for person, pose in enumerate(poses)
     ]

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from hourglass.cli.detecting import DETECTOR_HELP, MIN_SCORE_HELP, NMS_HELP
+
 
 def batch(
     source: Annotated[
@@ -21,6 +23,9 @@ def batch(
         str, typer.Option(help="Use the first so many stacks; auto: as many as each person needs.")
     ] = "all",
     flip_test: Annotated[bool, typer.Option(help="Average with the mirrored picture's answer.")] = True,
+    detector: Annotated[str | None, typer.Option(metavar="NAME|FILE", help=DETECTOR_HELP)] = None,
+    min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
+    nms: Annotated[float | None, typer.Option(help=NMS_HELP)] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Crops that go through the network at once.", min=1)
     ] = None,
@@ -54,6 +59,8 @@ def batch(
 
     Example: hourglass batch photos joints
 
+    Everybody in each picture: hourglass batch photos joints --detector yolox-tiny
+
     On a cluster: hourglass batch s3://bucket/photos s3://bucket/joints --address auto --gpus-per-actor 1
     """
     from hourglass.batch.cluster import import_ray
@@ -62,11 +69,24 @@ def batch(
     from hourglass.batch.options import Answering, Workers
     from hourglass.batch.progress import Bar, describe, write_summary
     from hourglass.batch.submit import start_batch
+    from hourglass.cli.detecting import check_options, open_detector
     from hourglass.cli.running import number_of_stacks
 
     if actors != "auto" and not actors.isdigit():
         raise ValueError(f"--actors {actors!r} is not auto or a number")
-    answering = Answering(weights, backend, precision, number_of_stacks(stacks), flip_test)
+    check_options(None, None, detector, min_score, nms)
+    if not address.startswith("ray://"):
+        open_detector(detector, min_score)  # downloads it with a bar, once, before there are workers
+    answering = Answering(
+        weights,
+        backend,
+        precision,
+        number_of_stacks(stacks),
+        flip_test,
+        detector,
+        min_score,
+        0.9 if nms is None else nms,
+    )
     workers = Workers(
         None if actors == "auto" else int(actors), cpus_per_actor, gpus_per_actor, batch_size, images_per_file
     )

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from hourglass.cli.detecting import DETECTOR_HELP, MIN_SCORE_HELP
+
 
 def serve(
     weights: Annotated[
@@ -27,6 +29,8 @@ def serve(
     flip_test: Annotated[
         bool, typer.Option(help="Average with the mirrored picture's answer, where a request doesn't say.")
     ] = True,
+    detector: Annotated[str | None, typer.Option(metavar="NAME|FILE", help=DETECTOR_HELP)] = None,
+    min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     api_key: Annotated[
         str, typer.Option(envvar="HOURGLASS_API_KEY", show_envvar=True, help="What clients must know.")
     ] = "",
@@ -51,10 +55,14 @@ def serve(
 
     Example: hourglass serve
 
+    Everybody in a picture without boxes: hourglass serve --detector yolox-tiny
+
     Then: curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' localhost:8000/v1/pose
     """
+    from hourglass.cli.detecting import check_options, open_detector
     from hourglass.serving.settings import Settings
 
+    check_options(None, None, detector, min_score, None)
     # Before anything slow, so that a mistake is told at once.
     settings = Settings(
         api_key=api_key,
@@ -84,6 +92,7 @@ def serve(
             precision,  # type: ignore[arg-type]  # checked there, as the next one
             backend=backend,  # type: ignore[arg-type]
             calibration=calibrate(calibration, weights) if precision == "int8" and calibration else None,
+            detector=open_detector(detector, min_score),
         )
         app = create_app(predictor, settings)
         if not api_key and not _is_loopback(listening.getsockname()[0]):

@@ -34,6 +34,10 @@ _CANDIDATES = 1000
 _Float = npt.NDArray[np.float64]
 
 
+class DetectorError(ValueError):
+    """A file that is no detector, or one that failed on a picture; the message names it."""
+
+
 class Yolox:
     """Pictures (H, W, 3) uint8 RGB to people's boxes (N, 4), x, y, w, h, and scores (N,), the best first.
 
@@ -44,7 +48,7 @@ class Yolox:
         min_score: boxes that score less are left out, 0 to 1.
         threads: of ONNX Runtime, 0 for all cores.
 
-    Raises FileNotFoundError, and ValueError naming the file for one that is no detector of the two kinds, or
+    Raises FileNotFoundError, DetectorError for a file that is no detector of the two kinds, and ValueError
     for a missing onnxruntime.
     """
 
@@ -67,7 +71,7 @@ class Yolox:
         try:
             outputs = self._session.run(None, {self._input: view})
         except Exception as error:  # the runtime raises kinds of its own
-            raise ValueError(f"{self.path} failed: {' '.join(str(error).split())}") from error
+            raise DetectorError(f"{self.path} failed: {' '.join(str(error).split())}") from error
         corners, scores = self._people(outputs)
         corners = corners / np.tile(scale, 2)
         limit = np.array([image.shape[1], image.shape[0]] * 2)
@@ -112,12 +116,12 @@ class Yolox:
                 size = np.exp(rows[keep, 2:]) * strides[keep]
         return np.concatenate([center - size / 2, center + size / 2], 1)
 
-    def _foreign(self, why: str) -> ValueError:
-        return ValueError(f"{self.path} is no YOLOX detector: {why}")
+    def _foreign(self, why: str) -> DetectorError:
+        return DetectorError(f"{self.path} is no YOLOX detector: {why}")
 
     def _finite(self, corners: _Float) -> _Float:
         if not np.isfinite(corners).all():
-            raise ValueError(f"{self.path} answered with a box that is not finite")
+            raise DetectorError(f"{self.path} answered with a box that is not finite")
         return corners
 
 

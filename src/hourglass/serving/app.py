@@ -68,7 +68,7 @@ class Service:
     async def _answer(self, kind: str, body: bytes, query: list[tuple[str, str]], held: Loan) -> bytes:
         ask, decoded = await self._in_thread(self._read, kind, body, query)
         held.take(decoded)
-        pictures = await self._in_thread(prepare, ask.uploads, self.predictor)
+        pictures = await self._in_thread(prepare, ask.uploads, self.predictor, self.settings.max_boxes)
         flip_test = self.settings.flip_test if ask.flip_test is None else ask.flip_test
         job = Job(pictures, flip_test, ask.heatmaps or ask.stages)
         future = self.batcher.submit(job)

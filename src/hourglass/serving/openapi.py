@@ -63,6 +63,7 @@ PERSON: Schema = {
         "image_id": {"type": ["string", "null"]},
         "score": {"type": "number", "description": "Mean of the joints' scores."},
         "box": {**BOX, "description": "x, y, width, height of the square that the network saw."},
+        "box_score": {"type": "number", "description": "Of the detector's box, where the server has one."},
         "skeleton": {"type": ["string", "object"]},
         "joints": JOINTS,
         "stages": {

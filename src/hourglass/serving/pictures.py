@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hourglass.data.images import ImageError, image_size, read_image
 from hourglass.inference.predictor import Predictor, Request
+from hourglass.inference.yolox import DetectorError
 from hourglass.serving.intake import Upload
 from hourglass.serving.settings import Refused, Settings
 
@@ -63,9 +64,20 @@ def decoded_bytes(uploads: Sequence[Upload], settings: Settings) -> int:
     return total
 
 
-def prepare(uploads: Sequence[Upload], predictor: Predictor) -> list[Request]:
-    """Decode and check pictures and boxes; raises Refused (422) naming the picture."""
-    return [_prepare(upload, f"picture {i}", predictor) for i, upload in enumerate(uploads, 1)]
+def prepare(
+    uploads: Sequence[Upload], predictor: Predictor, max_boxes: int = Settings.max_boxes
+) -> list[Request]:
+    """Decode and check pictures and boxes, and look for people where the predictor has a detector.
+
+    Raises Refused (422) naming the picture, and 413 where more people are found than a request may ask for.
+    """
+    requests, people = [], 0
+    for number, upload in enumerate(uploads, 1):
+        requests.append(_prepare(upload, f"picture {number}", predictor))
+        people += len(requests[-1].squares)
+        if people > max_boxes:
+            raise Refused(413, f"{people} people are found up to picture {number}; {max_boxes} is the most")
+    return requests
 
 
 def _size(upload: Upload, where: str) -> tuple[int, int]:
@@ -96,6 +108,8 @@ def _prepare(upload: Upload, where: str, predictor: Predictor) -> Request:
             raise Refused(422, f"{where}: a box is more than {_LARGEST_BOX} times as large as the picture")
     try:
         request = predictor.prepare(image, upload.boxes)
+    except DetectorError as error:  # no client's fault, and it names a file of ours
+        raise RuntimeError("the detector failed") from error
     except ValueError as error:
         raise Refused(422, f"{where}: {error}") from error
     return replace(request, image_id=upload.name)
