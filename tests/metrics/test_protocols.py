@@ -20,6 +20,7 @@ from hourglass.metrics.protocols import (
     PRINCETON_PYTORCH,
     PRINCETON_TORCH7,
     PROTOCOLS,
+    Protocol,
     protocol,
 )
 from hourglass.metrics.scores import NotApplicable, People, evaluate_protocol
@@ -350,3 +351,10 @@ def test_what_a_protocol_needs() -> None:
     with pytest.raises(ValueError, match="no protocol 'mpi'; choose one of mpii-official"):
         protocol("mpi")
     assert [protocol(rules.name) for rules in PROTOCOLS] == list(PROTOCOLS)
+
+
+@pytest.mark.parametrize("rules", PROTOCOLS, ids=lambda rules: rules.name)
+def test_people_are_compared_over_the_joints_of_the_mean(rules: Protocol) -> None:
+    if rules.main is not None:
+        last = rules.main.lines[-1]
+        assert (last.name, last.parts, last.mean) == ("Mean", rules.joints, rules.mean)

@@ -86,6 +86,31 @@ def test_damaged_predictions(
     assert refused > FLIPS / 20
 
 
+@pytest.mark.realdata
+@pytest.mark.parametrize("copies", [20, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["valid-ours.h5", "detections_our_format.mat"])
+def test_damaged_copies_of_the_real_files(tmp_path: Path, real_data: Path, name: str, copies: int) -> None:
+    """What `score` alone reads; the other files are damaged in the tests of their readers."""
+    root = real_data / "mpii"
+    truth, whole = read_truth(root / "valid.h5"), (root / name).read_bytes()
+    exact = read_predictions(root / name, truth).keypoints
+    assert exact is not None
+    file, draw, refused = tmp_path / name, random.Random(copies), 0
+    for _ in range(copies):
+        file.write_bytes(damaged(whole, draw))
+        found = or_refusal(partial(read_predictions, file, truth), file)
+        if found is None:
+            refused += 1
+            continue
+        assert found.keypoints is not None
+        assert found.keypoints.shape == exact.shape
+        # A few numbers may be others; a file half read would differ in half of them.
+        assert (found.keypoints != exact).any(axis=(1, 2)).sum() <= 8
+        if name.endswith(".mat"):
+            assert try_truth(file) is None or len(read_truth(file)) == len(truth)
+    assert refused > copies / 5
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(max_size=5), inside, max_size=4),

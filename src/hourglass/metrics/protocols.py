@@ -38,6 +38,9 @@ _PAIRS = tuple(
 _LIMBS = tuple(joint for _, pair in _PAIRS for joint in pair)
 FOURTEEN = (*_LIMBS, "neck", "head_top")
 SIXTEEN = (*FOURTEEN, "pelvis", "thorax")
+_BENT = _PAIRS[1:]
+_TEN = tuple(joint for _, pair in _BENT for joint in pair)
+_ARMS = (*_pair("elbow"), *_pair("wrist"))
 _HEAD_TOP = (("Head", ("head_top",)), *_PAIRS)
 _HEAD_PAIR = (("Head", ("neck", "head_top")), *_PAIRS)
 
@@ -75,7 +78,7 @@ class Protocol:
     Args:
         name: what `--protocol` calls it.
         code: whose it is and where.
-        inequality: at the threshold.
+        inequality: at the threshold, of distances; for OKS of similarities.
         length: what distances are divided by, a key of `LENGTHS`; empty for OKS.
         joints: those in the mean, by name; empty for all of the skeleton's.
         mean: over them: `pooled` (each labelled joint weighs the same) or `joints` (each kind of joint does).
@@ -87,7 +90,7 @@ class Protocol:
 
     name: str
     code: str
-    inequality: Literal["<=", "<"]
+    inequality: Literal["<=", "<", ">="]
     length: Length | Literal[""]
     joints: tuple[str, ...]
     mean: Mean
@@ -182,17 +185,9 @@ PRINCETON_TORCH7 = Protocol(
     code="princeton-vl/pose-hg-train heatmapAccuracy with accIdxs",
     inequality="<=",
     length="head",
-    joints=tuple(j for column, pair in _PAIRS if column != "Sho" for j in pair),
+    joints=_TEN,
     mean="joints",
-    tables=tuple(
-        _table(
-            f"PCKh@{t}",
-            t,
-            _PAIRS[1:],
-            _total(tuple(j for _, pair in _PAIRS[1:] for j in pair), "joints"),
-        )
-        for t in (0.5, 0.1)
-    ),
+    tables=tuple(_table(f"PCKh@{t}", t, _BENT, _total(_TEN, "joints")) for t in (0.5, 0.1)),
     truth="annot.h5",
     remark="no head, neck or shoulders; the code measures whole heatmap cells, which reads about 1.5 higher",
 )
@@ -251,24 +246,16 @@ FLIC = Protocol(
     code="FLIC's PCK@0.2 as the hourglass authors report it (Sapp and Taskar 2013)",
     inequality="<=",
     length="file-torso",
-    joints=(*_pair("elbow"), *_pair("wrist")),
+    joints=_ARMS,
     mean="pooled",
-    tables=tuple(
-        _table(
-            f"PCK@{t}",
-            t,
-            (*_PAIRS[1:3],),
-            _total((*_pair("elbow"), *_pair("wrist")), "pooled"),
-        )
-        for t in (0.2, 0.1)
-    ),
+    tables=tuple(_table(f"PCK@{t}", t, _PAIRS[1:3], _total(_ARMS, "pooled")) for t in (0.2, 0.1)),
     truth="valid.h5, observer-centric",
     remark="the torso is the person-centric right shoulder to left hip, also for the observer-centric file",
 )
 COCO = Protocol(
     name="coco",
     code="COCO's keypoint evaluation (pycocotools cocoeval)",
-    inequality="<=",
+    inequality=">=",
     length="",
     joints=(),
     mean="pooled",

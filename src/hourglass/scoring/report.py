@@ -91,8 +91,13 @@ def score_all(
 
     With `against`, bounds are those of the other predictions, of these, and of the difference these - other.
 
-    Raises NotApplicable when the only protocol asked for is not possible.
+    Raises NotApplicable when none that was asked for is possible.
     """
+    if request.only != "all" and not truth.people.tells_hidden:
+        raise NotApplicable(
+            f"--only {request.only}: {truth.path} doesn't tell hidden joints from visible ones; take the "
+            "flags from another file of the same people with --visibility"
+        )
     scored: list[Scored] = []
     left_out: dict[str, str] = {}
     for rules in chosen_protocols(request):
@@ -104,7 +109,7 @@ def score_all(
         if len(left_out) == 1:
             name, reason = next(iter(left_out.items()))
             raise NotApplicable(f"the protocol {name!r} can't score {predictions.path}: {reason}")
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        reasons = "; ".join(f"{names}: {reason}" for names, reason in by_reason(left_out))
         raise NotApplicable(f"no protocol can score {predictions.path}: {reasons}")
     return scored, left_out
 
@@ -127,6 +132,14 @@ def _score(
         other=other,
         bounds=bounds,
     )
+
+
+def by_reason(left_out: dict[str, str]) -> list[tuple[str, str]]:
+    """The protocols that were left out, those of one reason together: their names and the reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        names.setdefault(reason, []).append(name)
+    return [(", ".join(together), reason) for reason, together in names.items()]
 
 
 def describe(rules: Protocol) -> dict[str, Any]:

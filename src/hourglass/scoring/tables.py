@@ -10,7 +10,7 @@ from hourglass.metrics.bootstrap import compare_people
 from hourglass.metrics.oks import SUMMARY
 from hourglass.metrics.pcp import MERGED
 from hourglass.metrics.scores import Entry
-from hourglass.scoring.report import Request, Scored, describe
+from hourglass.scoring.report import Request, Scored, by_reason, describe
 from hourglass.scoring.truth import Truth
 
 _JOINTS = ("Head", "Neck", "Thor", "Sho", "Elb", "Wri", "Pelv", "Hip", "Knee", "Ank", "UBody")
@@ -45,8 +45,8 @@ def print_scores(
     console.print(_differences(scored))
     for one in scored:
         console.print(f"{one.score.protocol.name}: {_remark(one)}", markup=False, soft_wrap=True)
-    for name, reason in left_out.items():
-        console.print(f"not {name}: {reason}", markup=False, soft_wrap=True)
+    for together, reason in by_reason(left_out):
+        console.print(f"not {together}: {reason}", markup=False, soft_wrap=True)
 
 
 def _title(truth: Truth, request: Request, name: str) -> str:
