@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hourglass.confidence import (
     Calibration,
     brier,
+    chance_error,
     fit,
     held_out,
     log_loss,
@@ -107,15 +108,15 @@ def test_a_fit_is_where_no_grid_point_is_better() -> None:
     def first(slope: float, shift: float) -> float:
         return cost(slope, shift) + ((slope - 1) ** 2 + shift**2) / 2
 
-    grid = list(itertools.product(np.linspace(0.5, 3, 251), np.linspace(-1, 2, 301)))
+    grid = list(itertools.product(np.linspace(0.5, 3, 126), np.linspace(-1, 2, 151)))
     pooled_slope, pooled_shift = (float(v) for v in min(grid, key=lambda point: first(*point)))
 
     def second(slope: float, shift: float) -> float:
         return cost(slope, shift) + ((slope - pooled_slope) ** 2 + (shift - pooled_shift) ** 2) / 2
 
     best = min(grid, key=lambda point: second(*point))
-    assert 1 / temperature == pytest.approx(best[0], abs=0.011)
-    assert offset == pytest.approx(best[1], abs=0.011)
+    assert 1 / temperature == pytest.approx(best[0], abs=0.021)
+    assert offset == pytest.approx(best[1], abs=0.021)
 
 
 def test_a_fit_finds_the_truth_that_data_was_drawn_from() -> None:
@@ -229,6 +230,13 @@ def test_the_expected_calibration_error_by_hand() -> None:
     assert log_loss(np.array([0.5, 0.25]), np.array([True, False])) == pytest.approx(
         (math.log(2) + math.log(4 / 3)) / 2
     )
+
+
+def test_what_chance_alone_would_show() -> None:
+    # One bin of n coins: the mean gap of a binomial, sqrt(2 p (1 - p) / (pi n)) for many.
+    found = chance_error(np.full(400, 0.3), bins=1, draws=4000)
+    assert found == pytest.approx(math.sqrt(2 * 0.3 * 0.7 / (math.pi * 400)), rel=0.05)
+    assert chance_error(np.array([0.0, 1.0, 1.0])) == 0
 
 
 def test_scores_beyond_0_and_1_fall_into_the_outer_bins() -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.plots import training_curve
+from hourglass.confidence import reliability
+from hourglass.plots import reliability_diagram, training_curve
 
 Rows = list[dict[str, Any]]
 
@@ -101,3 +102,20 @@ assert "matplotlib.pyplot" not in sys.modules, "touched global state"
     subprocess.run(
         [sys.executable, "-c", code], check=True, timeout=60, env={"PYTHONPATH": ":".join(sys.path)}
     )
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
+def test_a_reliability_diagram_shows_both_and_is_the_same_every_time(tmp_path: Path, suffix: str) -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=300)
+    right = rng.uniform(size=300) < p
+    joints = {"left_knee": (0.2, 0.01), "neck": (0.1, 0.02)}
+    first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    for path in (first, second):
+        reliability_diagram(reliability(p / 2, right), reliability(p, right), joints, path, "made")
+    if suffix != ".pdf":
+        assert first.read_bytes() == second.read_bytes()
+    if suffix == ".png":
+        image = pixels(first)
+        assert (image[..., 2] - image[..., 0] > 120).sum() > 200
+        assert (image[..., 0] - image[..., 2] > 120).sum() > 200

@@ -16,7 +16,6 @@ BoolArray = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float64]
 
 BINS = 10
-EVENT = "within 0.2 torso lengths of the annotation (PCK@0.2)"
 THRESHOLD = 0.5
 """A joint whose confidence is lower is more likely wrong than right, and is drawn hollow."""
 
@@ -44,7 +43,7 @@ class Calibration:
 
     temperatures: tuple[float, ...]
     offsets: tuple[float, ...]
-    event: str = EVENT
+    event: str = ""
     data: str = ""
     people: int = 0
 
@@ -211,6 +210,17 @@ def reliability(
         np.divide(total, counts, out=np.full(bins, np.nan), where=counts > 0) for total in sums
     )
     return Bins(confidence, accuracy, counts)
+
+
+def chance_error(confidences: FloatArray, bins: int = BINS, draws: int = 100, seed: int = 0) -> float:
+    """The expected calibration error that perfect confidences (n,) would show by chance alone.
+
+    With finitely many people it is never 0: the mean over `draws` of outcomes that are drawn from the very
+    confidences. An error near this one can't be told from none.
+    """
+    p = np.sort(np.asarray(confidences, np.float64))  # whose they are makes no difference
+    rng = np.random.default_rng(seed)
+    return float(np.mean([reliability(p, rng.uniform(size=len(p)) < p, bins).error for _ in range(draws)]))
 
 
 def brier(confidences: FloatArray, correct: BoolArray) -> float:

@@ -226,7 +226,7 @@ def score(
     Raises ValueError when a record has no prediction or the skeletons differ. Predictions of people
     outside `records` are left aside.
     """
-    predicted, truth, labelled, reference = _aligned(predictions, records)
+    predicted, truth, labelled, reference = aligned(predictions, records)
     metrics: dict[str, dict[str, float | None]] = {}
     names = predictions.skeleton.joints
     for threshold in thresholds:
@@ -276,7 +276,7 @@ def rows_of(predictions: Predictions, records: Sequence[PersonRecord]) -> list[i
     return order
 
 
-def _aligned(
+def aligned(
     predictions: Predictions, records: Sequence[PersonRecord]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     """Predicted and true joints (N, J, 2), labelled (N, J), reference lengths (N,), in the records' order."""
@@ -354,7 +354,7 @@ def extremes(
     order, as (`best` | `median` | `worst`, row of `records`, error); the worst one first among the
     worst. People without a reference length are left out; empty when there is nobody else.
     """
-    errors = person_errors(*_aligned(predictions, records))
+    errors = person_errors(*aligned(predictions, records))
     order = np.argsort(errors, kind="stable")
     order = order[: int(np.isfinite(errors).sum())]
     each = min(each, max(1, len(order) // 3))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from hourglass.confidence import Bins
+
 Rows = Sequence[Mapping[str, Any]]
 
 FORMATS = ("png", "pdf", "svg")
@@ -225,3 +227,67 @@ def compare_curves(
         axes.set_title(title, loc="left", fontsize=10)
     kind = path.suffix.lower().lstrip(".")
     figure.savefig(path, format=kind if kind in FORMATS else "png", dpi=160)
+
+
+def reliability_diagram(
+    before: "Bins", after: "Bins", joints: Mapping[str, tuple[float, float]], path: Path, title: str = ""
+) -> None:
+    """How often joints are right against how sure of them one was, before and after a calibration.
+
+    On the left all joints together, a mark for each bin: on the diagonal said and happened agree. On the
+    right each joint's expected calibration error.
+
+    Args:
+        before, after: of scores and of confidences, in bins of equal width.
+        joints: by name the expected calibration error before and after.
+        path: a .png, .pdf or .svg file; another ending gets PNG.
+
+    Raises OSError when `path` can't be written.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    kind = path.suffix.lower().lstrip(".")
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
+    left.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    most = max(int(before.counts.max()), int(after.counts.max()))
+    for bins, name, colour, marker in ((before, "scores", _ORANGE, "s"), (after, "confidences", _BLUE, "o")):
+        seen = bins.counts > 0
+        label = f"{name}: error {100 * bins.error:.1f} %"
+        line = {"color": colour, "marker": marker, "markersize": 3, "linewidth": 1.3, "label": label}
+        left.plot(bins.confidence[seen], bins.accuracy[seen], **line)
+        sizes = 8 + 80 * bins.counts[seen] / most
+        left.scatter(
+            bins.confidence[seen], bins.accuracy[seen], s=sizes, color=colour, marker=marker, zorder=3
+        )
+    left.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    left.set_title("All joints; the larger, the more", loc="left", fontsize=10)
+    left.set_xlabel("how sure")
+    left.set_ylabel("how often right")
+    left.legend(fontsize=8, frameon=False, loc="upper left")
+    rows = range(len(joints))
+    for row, (was, now) in zip(rows, joints.values(), strict=True):
+        right.plot([100 * was, 100 * now], [row, row], color="#cccccc", linewidth=2, zorder=1)
+    for index, colour, marker in ((0, _ORANGE, "s"), (1, _BLUE, "o")):
+        right.scatter(
+            [100 * pair[index] for pair in joints.values()], rows, s=26, color=colour, marker=marker
+        )
+    right.set_yticks(rows, [name.replace("_", " ") for name in joints])
+    right.invert_yaxis()
+    right.set_xlim(left=0)
+    right.set_title("Expected calibration error of each joint", loc="left", fontsize=10)
+    right.set_xlabel("%")
+    for panel in (left, right):
+        _tidy(panel)
+    if title:
+        figure.suptitle(title, fontsize=10, fontweight="bold")
+    with rc_context({"svg.hashsalt": "hourglass"}):  # the same numbers give the same file
+        figure.savefig(
+            path,
+            format=kind if kind in FORMATS else "png",
+            dpi=160,
+            metadata={"Date": None} if kind == "svg" else None,
+        )

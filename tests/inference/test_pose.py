@@ -109,6 +109,21 @@ def test_any_covariance_is_still_one_after_the_rounding_of_a_file(factor: list[f
     assert Pose.from_dict(thin.to_dict()).covariances is not None
 
 
+def test_a_joint_is_sure_by_its_confidence_or_else_by_its_score() -> None:
+    assert pose().sure().tolist() == [True, False]  # scores 0.5 and 0.25 against 0.3
+    assert pose().sure(0.2).tolist() == [True, True]
+    said = pose(confidences=np.array([0.45, 0.5], np.float32))
+    assert said.sure().tolist() == [False, True]
+    assert said.sure(0.4).tolist() == [True, True]
+
+    # Drawn hollow, what is below shows through; and nothing is taken from the data.
+    grey = np.full((60, 60, 3), 90, np.uint8)
+    drawn = said.draw(grey)
+    assert drawn[20, 10].tolist() == [90, 90, 90]
+    assert drawn[40, 30].tolist() != [90, 90, 90]
+    assert len(said.to_dict()["joints"]) == 2
+
+
 def test_a_dict_that_is_no_pose_is_refused_by_field() -> None:
     raw = pose().to_dict()
     with pytest.raises(ValueError, match="right_eye"):

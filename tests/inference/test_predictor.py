@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from hourglass import heatmap
 from hourglass.build import build_network
 from hourglass.checkpoint import WeightFacts, WeightsError, save_weights
+from hourglass.confidence import Calibration
 from hourglass.data.images import ImageError
 from hourglass.inference import predictor as module
 from hourglass.inference.device import Precision
@@ -233,6 +235,34 @@ def test_a_file_turned_by_exif_is_answered_as_it_is_shown(tmp_path: Path) -> Non
     (pose,) = finder()[0](path)
     assert pose.image_id == "turned.png"
     assert np.abs(pose.keypoints - truth).max() < 0.5
+
+
+def test_covariances_come_in_the_pictures_own_pixels() -> None:
+    predictor, _ = finder()
+    truth = person(150.3, 160.7, 150)
+    (pose,) = predictor(paint([truth], 400, 600), boxes=box_of(truth))
+    assert pose.covariances is not None
+    # A perfect map spreads by its target's 1.5 cells; a cell is a 64th of the square.
+    cell_px = float(pose.box[2]) / 64
+    expected = (1.5 * cell_px) ** 2 * np.eye(2)
+    np.testing.assert_allclose(pose.covariances, np.broadcast_to(expected, (5, 2, 2)), rtol=0.05, atol=1.5)
+    twice = truth * 2 + 0.5
+    (large,) = predictor(paint([twice], 800, 1200, radius=10), boxes=box_of(twice))
+    assert large.covariances is not None
+    np.testing.assert_allclose(large.covariances, 4 * pose.covariances, rtol=0.1, atol=6)
+
+
+def test_confidences_are_what_the_weights_calibration_says() -> None:
+    calibration = Calibration((0.5,) * 5, (0.1, 0.2, 0.3, 0.4, 0.5), "right", "dots", 7)
+    calibrated = replace(facts(), calibration=calibration)
+    truth = person(150.3, 160.7, 150)
+    image = paint([truth], 400, 600)
+    (pose,) = Predictor(DotFinder(), calibrated, "cpu", "fp32")(image, boxes=box_of(truth))
+    assert pose.confidences is not None
+    np.testing.assert_array_equal(pose.confidences, calibration(pose.scores))
+    (bare,) = finder()[0](image, boxes=box_of(truth))
+    assert bare.confidences is None
+    np.testing.assert_array_equal(bare.scores, pose.scores)
 
 
 def test_a_huge_picture_is_answered_in_its_own_pixels() -> None:

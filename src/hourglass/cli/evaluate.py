@@ -2,8 +2,6 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from hourglass.data.coco import CocoFile
     from hourglass.data.coco_boxes import DetectedBoxes
-    from hourglass.evaluate import Predictions, Progress
+    from hourglass.evaluate import Predictions
     from hourglass.structs import PersonRecord
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -236,7 +234,7 @@ def _run_network(
 ) -> "tuple[Predictions, list[PersonRecord], dict[str, Any]]":
     """Predictions of the weights, the people they are of, and the facts for the report."""
     from hourglass.build import channels_last, load_network
-    from hourglass.cli.running import calibrate, number_of_stacks
+    from hourglass.cli.running import calibrate, number_of_stacks, people_bar
     from hourglass.evaluate import predict_records
     from hourglass.inference.backends import make_runnable
     from hourglass.inference.device import choose_device
@@ -258,7 +256,7 @@ def _run_network(
     )
     network = channels_last(runnable).to(where)
     began = time.perf_counter()
-    with _progress() as progress:
+    with people_bar() as progress:
         answer = predict_records(
             network,
             facts,
@@ -320,18 +318,6 @@ def _scored_by_oks(
         if found is not None and results is None:
             raise
         return {"oks": None, "oks_left_out": str(error)}
-
-
-@contextmanager
-def _progress() -> "Iterator[Progress]":
-    """A bar with the time left on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("people", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _save_picture(path: Path, image: Any) -> None:

@@ -11,6 +11,7 @@ from hourglass.cli import (
     ablate,
     batch,
     benchmark,
+    calibrate,
     convert,
     data,
     demo,
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(score.score)
+app.command()(calibrate.calibrate)
 app.command()(ablate.ablate)
 app.command()(predict.predict)
 app.command()(batch.batch)

@@ -1,5 +1,7 @@
-"""Options that every command which runs a network has: how many stacks, and what int8 is measured on."""
+"""What every command that runs a network has: how many stacks, what int8 is measured on, a bar of people."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,3 +39,15 @@ def calibrate(source: str, weights: str | Path | None) -> "npt.NDArray[np.uint8]
         )
     console.print("measuring the ranges of int8, about a minute ...", highlight=False)
     return crops
+
+
+@contextmanager
+def people_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left on standard error, where that is a terminal; gives what moves it on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("people", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
