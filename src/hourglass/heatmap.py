@@ -85,7 +85,8 @@ def spread(heatmaps: Tensor, xy: Tensor, sigma_hm: float = 1.0) -> Tensor:
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     at = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
     values = heatmaps.flatten(2).gather(-1, at.flatten(2)).view(at.shape).float()
-    mass = (values.clamp_min(0) + _TINY) * inside
+    # Not by adding: ONNX's optimiser takes so small a summand for nothing.
+    mass = values.clamp_min(_TINY) * inside
     dx, dy = columns - xy[..., 0, None, None], rows - xy[..., 1, None, None]
     across, down = mass.sum(-2), mass.sum(-1)
     total = mass.sum((-1, -2))
