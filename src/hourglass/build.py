@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from hourglass.checkpoint import WeightFacts, WeightsError, load_weights
-from hourglass.engines import onnx_engine, openvino_engine
+from hourglass.engines import onnx_engine, openvino_engine, torch_export_engine
 from hourglass.models.ablations import hg, hg_int, hg_stacked, hg_stacked_add, hg_stacked_int
 from hourglass.models.chained import ChainedPrediction, default_order, order_from_names
 from hourglass.models.cornernet_hourglass import CornerNetStackedHourglass
@@ -20,8 +20,8 @@ from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError, rec
 from hourglass.skeleton import SKELETONS, Skeleton
 from hourglass.structs import PersonRecord
 
-ENGINES = (".onnx", ".xml")
-"""Endings of exported files, which hold a network that no torch module runs."""
+ENGINES = (".onnx", ".xml", ".pt2")
+"""Endings of exported files, which hold a network that none of our modules runs."""
 
 
 def build_network(
@@ -106,7 +106,7 @@ def network_from_facts(facts: WeightFacts) -> nn.Module:
 def load_network(name: str | Path | None = None) -> tuple[nn.Module, WeightFacts]:
     """A trained network in evaluation mode, by bundled name, file, folder or hub id; None is the default.
 
-    An exported file (.onnx, or OpenVINO's .xml) gives an engine that is called as the network is.
+    An exported file (.onnx, OpenVINO's .xml, or .pt2) gives an engine that is called as the network is.
 
     Raises WeightsError, naming the weights, when they can't be found or don't fit their own facts.
     """
@@ -127,6 +127,9 @@ def _load_engine(path: Path) -> tuple[nn.Module, WeightFacts]:
     if path.suffix == ".onnx":
         raw, text, signature = onnx_engine.read(path)
         network = onnx_engine.OnnxNetwork(raw, signature)
+    elif path.suffix == ".pt2":
+        program, tensors, names, text, signature = torch_export_engine.read(path)
+        network = torch_export_engine.TorchExportNetwork(program, tensors, names, signature)
     else:
         model, text, signature = openvino_engine.read(path)
         network = openvino_engine.OpenVinoNetwork(model, signature)

@@ -1,9 +1,8 @@
 """Networks that OpenVINO runs: on CPUs the quickest way, in fp32, bf16 or int8."""
 
-import json
-import shutil
+import os
 import tempfile
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,28 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hourglass.engines.engine import FORMAT, EngineError, Signature, example, log, quiet, ready
+from hourglass.engines import seal
+from hourglass.engines.engine import (
+    ENTRY,
+    EngineError,
+    Signature,
+    check_calibration,
+    check_crops,
+    example,
+    log,
+    quiet,
+    ready,
+    said,
+    signature_of,
+    stage_names,
+    stages_of,
+)
 
 CHUNK = 8
 """Crops that run at once: more of them leave the processor's caches, and each takes longer."""
 
-FEWEST_CROPS = 16
-"""Below so many the ranges of int8 would be those of a few people."""
+SECTION = "model_info"
+"""Of a file's rt_info, where other programs of OpenVINO's look for what a model says of itself."""
 
 
 class OpenVinoNetwork(nn.Module):
@@ -49,43 +63,43 @@ class OpenVinoNetwork(nn.Module):
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
         }
         self._request = core.compile_model(_by_rows(model), "CPU", hints).create_infer_request()
-        self._stages = len(model.outputs)
+        self._names = _names_of(model)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        return stages_of(self.answers(image))
+
+    def answers(self, image: Tensor) -> dict[str, Tensor]:
+        """All that the file answers with, by name."""
         check_crops(image, self.signature)
         # Our crops lie row by row already, so this copies nothing.
         crops = image.permute(0, 2, 3, 1).contiguous().numpy()
         parts = [self._run(crops[start : start + CHUNK]) for start in range(0, len(crops), CHUNK)]
-        return [torch.from_numpy(np.concatenate(stage)) for stage in zip(*parts, strict=True)]
+        whole = [torch.from_numpy(np.concatenate(answer)) for answer in zip(*parts, strict=True)]
+        return dict(zip(self._names, whole, strict=True))
 
     def _run(self, crops: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
         answer = self._request.infer([crops], share_inputs=True)
-        return [np.array(answer[stage], np.float32) for stage in range(self._stages)]
+        return [np.array(answer[row], np.float32) for row in range(len(self._names))]
 
 
-def check_crops(image: Tensor, signature: Signature) -> None:
-    """Raise EngineError unless the crops are what an engine of this signature takes."""
-    side = signature.input_px
-    if image.dtype != torch.uint8 or image.device.type != "cpu" or image.shape[1:] != (3, side, side):
-        raise EngineError(
-            f"this engine takes uint8 crops of 3 x {side} x {side} on the CPU, not {image.dtype} of "
-            f"{tuple(image.shape[1:])} on {image.device.type}; export one for this size"
-        )
-
-
-def convert(network: nn.Module, input_px: int) -> Any:
+def convert(network: nn.Module, input_px: int, names: Sequence[str] = ()) -> Any:
     """An `openvino.Model` of a network, for any number of crops of this side; batch-norms are folded.
+
+    `names` are those of what the network answers with, where that is more than its stages.
 
     Raises EngineError where openvino is not installed or can't express the network.
     """
-    openvino = _openvino()
+    openvino, network = _openvino(), ready(network)
     try:
         with quiet():
             model = openvino.convert_model(
-                ready(network), example_input=example(input_px), input=[(-1, 3, input_px, input_px)]
+                network, example_input=example(input_px), input=[(-1, 3, input_px, input_px)]
             )
     except RuntimeError as error:
         raise EngineError(f"OpenVINO can't express this network: {str(error).splitlines()[0]}") from error
+    model.inputs[0].get_tensor().set_names({"image"})
+    for output, name in zip(model.outputs, names or stage_names(network, input_px), strict=True):
+        output.get_tensor().set_names({name})
     return model
 
 
@@ -93,15 +107,12 @@ def quantise(model: Any, crops: npt.NDArray[np.uint8]) -> Any:
     """The model with int8 convolutions, their ranges measured on crops (N, 3, S, S) uint8.
 
     NNCF's post-training quantisation with the mixed preset, whose activations keep a sign: its other preset
-    costs our networks half a point of PCK (docs/benchmarks.md). Takes about a minute.
+    costs our networks half a point of PCK (docs/benchmarks.md). Takes about a minute. What decodes the
+    stages keeps its numbers.
 
     Raises EngineError with too few crops, or where nncf is not installed.
     """
-    if len(crops) < FEWEST_CROPS:
-        raise EngineError(
-            f"int8 needs crops of at least {FEWEST_CROPS} people to measure its ranges on, not {len(crops)}; "
-            "a few hundred are better"
-        )
+    check_calibration(len(crops))
     with quiet():
         try:
             import nncf
@@ -110,25 +121,34 @@ def quantise(model: Any, crops: npt.NDArray[np.uint8]) -> Any:
         nncf.set_log_level("ERROR")
         calibration = nncf.Dataset([crop[None] for crop in crops])
         preset = nncf.QuantizationPreset.MIXED
-        return nncf.quantize(model, calibration, preset=preset, subset_size=len(crops))
+        ignored = nncf.IgnoredScope(names=_behind_the_stages(model))
+        return nncf.quantize(model, calibration, preset=preset, subset_size=len(crops), ignored_scope=ignored)
 
 
-def save(model: Any, path: Path, facts: str, signature: Signature) -> None:
+def save(
+    model: Any, path: Path, facts: str, signature: Signature, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write `path` (.xml) and its neighbour with the weights (.bin), with the facts (JSON) inside.
 
-    Raises EngineError for another suffix, OSError naming the file when it can't be written.
+    The metadata goes into the section `model_info` of its rt_info. Raises EngineError for another suffix,
+    OSError naming the file when it can't be written.
     """
     if path.suffix != ".xml":
         raise EngineError(f"{path}: OpenVINO's files end in .xml")
     openvino = _openvino()
-    model.set_rt_info(json.dumps({"format": FORMAT, "facts": facts, **asdict(signature)}), "hourglass")
+    model.set_rt_info(said(facts, signature), ENTRY)
+    model.set_rt_info(seal.EMPTY, seal.KEY)
+    for key, value in (metadata or {}).items():
+        model.set_rt_info(value, [SECTION, key])
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         written = Path(folder) / path.name
         openvino.save_model(model, written, compress_to_fp16=False)
+        weights = written.with_suffix(".bin")
+        written.write_bytes(seal.seal(written.read_bytes(), weights.read_bytes()))
         # The weights first: a reader finds the new pair or the old one, or is told that they don't fit.
-        for part in (written.with_suffix(".bin"), written):
-            shutil.move(part, path.parent / part.name)
+        for part in (weights, written):
+            os.replace(part, path.parent / part.name)
 
 
 def read(path: Path) -> tuple[Any, str, Signature]:
@@ -140,6 +160,11 @@ def read(path: Path) -> tuple[Any, str, Signature]:
         raise EngineError(f"there is no engine file {path}")
     if not path.with_suffix(".bin").is_file():
         raise EngineError(f"{path.with_suffix('.bin')}, which holds the weights of {path.name}, is missing")
+    if seal.broken(path.read_bytes(), path.with_suffix(".bin").read_bytes()):
+        raise EngineError(
+            f"{path} or its {path.stem}.bin is damaged, or was changed after it was exported, or they are no "
+            "pair; export it again"
+        )
     core = _openvino().Core()
     try:
         model = core.read_model(path)
@@ -148,22 +173,33 @@ def read(path: Path) -> tuple[Any, str, Signature]:
             f"{path} can't be read by OpenVINO {_openvino().__version__}: damaged or newer; export it again"
         ) from error
     try:
-        return model, *signature_of(model.get_rt_info("hourglass").astype(str), path)
+        return model, *signature_of(model.get_rt_info(ENTRY).astype(str), path)
     except (RuntimeError, AttributeError) as error:
         raise EngineError(f"{path} is a model of another program; export one with hourglass") from error
 
 
-def signature_of(text: str, path: Path) -> tuple[str, Signature]:
-    """Facts (JSON) and signature out of the JSON in an engine's file; raises EngineError naming it."""
-    try:
-        raw = json.loads(text)
-        written = raw.pop("format")
-        facts = str(raw.pop("facts"))
-        if written == FORMAT:
-            return facts, Signature(**raw)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EngineError(f"{path} is a model of another program; export one with hourglass") from error
-    raise EngineError(f"{path} is an engine of the format {written!r}; this version reads {FORMAT!r}")
+def _names_of(model: Any) -> list[str]:
+    """The name of each answer; those of a model without names are its stages."""
+    found = [sorted(output.get_names()) for output in model.outputs]
+    return [names[0] if names else f"stage_{i + 1}" for i, names in enumerate(found)]
+
+
+def _behind_the_stages(model: Any) -> list[str]:
+    """Names of the nodes that no stage depends on: those that decode."""
+    needed: set[str] = set()
+    stages = zip(model.get_results(), _names_of(model), strict=True)
+    waiting = [node for node, name in stages if name.startswith("stage_")]
+    while waiting:
+        node = waiting.pop()
+        if node.get_friendly_name() not in needed:
+            needed.add(node.get_friendly_name())
+            waiting += [source.get_source_output().get_node() for source in node.inputs()]
+    kinds = ("Result", "Parameter", "Constant")
+    return [
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if node.get_friendly_name() not in needed and node.get_type_name() not in kinds
+    ]
 
 
 def _by_rows(model: Any) -> Any:

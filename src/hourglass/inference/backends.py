@@ -13,6 +13,7 @@ from hourglass.engines.onnx_engine import OnnxNetwork
 from hourglass.engines.onnx_engine import convert as to_onnx
 from hourglass.engines.openvino_engine import OpenVinoNetwork, quantise
 from hourglass.engines.openvino_engine import convert as to_openvino
+from hourglass.engines.torch_export_engine import TorchExportNetwork
 from hourglass.inference.device import choose_precision
 from hourglass.models.anytime import FirstStacks, staged
 from hourglass.models.folding import fold_batch_norms
@@ -21,6 +22,8 @@ Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
 
 Stacks = int | Literal["auto"] | None
 """Of a stacked network: the first so many, all of them (None), or as many as each crop needs."""
+
+_ALL_STACKS = "an exported file answers with all of its stacks: export one with fewer (--stacks)"
 
 
 def make_runnable(
@@ -45,6 +48,12 @@ def make_runnable(
     if backend not in get_args(Backend):
         raise ValueError(f"the backend {backend!r} is not one of {', '.join(get_args(Backend))}")
     engine = _engine_of(network)
+    if isinstance(network, TorchExportNetwork):
+        if stacks is not None:
+            raise ValueError(_ALL_STACKS)
+        if backend not in ("auto", "torch"):
+            raise ValueError(f"this file was exported for torch; the backend {backend!r} needs the weights")
+        return network, choose_precision(precision, device)
     if engine != "torch":
         return _loaded(network, engine, device, backend, precision, stacks), torch.float32
     if precision == "int8" and backend != "openvino":
@@ -91,7 +100,7 @@ def _loaded(
     if backend not in ("auto", engine):
         raise ValueError(f"this file was exported for {engine}; the backend {backend!r} needs the weights")
     if stacks is not None:
-        raise ValueError("an exported file answers with all of its stacks: export one with fewer")
+        raise ValueError(_ALL_STACKS)
     _check_cpu(device, engine)
     if isinstance(network, OpenVinoNetwork):
         if precision == "int8" and network.signature.precision != "int8":
