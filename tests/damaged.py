@@ -8,10 +8,18 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from hypothesis import strategies as st
 
 from hourglass.data.annotations import Annotations
 
 Result = TypeVar("Result")
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inside: st.lists(inside, max_size=5) | st.dictionaries(st.text(max_size=5), inside, max_size=4),
+    max_leaves=8,
+)
+"""Whatever JSON can hold."""
 
 PATIENCE_S = 30.0
 """No file takes longer, however it is damaged: thousands of times what these take."""

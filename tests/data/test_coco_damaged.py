@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coco_dogs import DOG, content, dog, write
-from damaged import damaged, or_refusal
+from damaged import anything, damaged, or_refusal
 from hourglass.data.coco import CocoFile, load_records, read_file
 from hourglass.data.coco_boxes import load_detections
 
@@ -86,11 +86,6 @@ def test_damaged_copies_of_real_boxes(tmp_path: Path, real_data: Path, copies: i
 
 # Hypothesis
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inside: st.lists(inside, max_size=5) | st.dictionaries(st.text(max_size=5), inside, max_size=4),
-    max_leaves=8,
-)
 odd: st.SearchStrategy[Any] = st.sampled_from(
     [math.nan, math.inf, -math.inf, 1e300, -1e300, 10**400, 2**63, 1e8, True, None, "3", [], {}]
 )

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from hourglass.data import lsp
 from hourglass.data.annotations import Annotations
-from hourglass.data.limbs import LIMBS, limb_scale, limb_side_px, with_crop
+from hourglass.data.limbs import LIMBS, limb_scale, limb_side_px, row_quantile, with_crop
 from hourglass.skeleton import COCO17, FLIC11, LSP14, MPII16, Skeleton
 
 # The ends of each limb and its length at a scale of 1, as the module's table prints them.
@@ -173,3 +173,16 @@ def test_limbs_against_the_box_on_lsp(real_data: Path) -> None:
     np.testing.assert_allclose(np.quantile(ratio, [0.05, 0.5, 0.95]), [0.92, 1.06, 1.52], atol=0.005)
     away = abs(people.keypoints - by_limbs.center[:, None]).max(axis=2)
     assert (away > by_limbs.side_px[:, None] / 2).sum() == 2
+
+
+def test_quantiles_leave_nan_aside() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(40, 9))
+    table[rng.random(table.shape) < 0.3] = np.nan
+    table[5] = np.nan
+    kept = [row for row in range(40) if row != 5]
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        found = row_quantile(table, share)
+        assert np.isnan(found[5])
+        np.testing.assert_allclose(found[kept], [np.nanquantile(table[row], share) for row in kept])
+    assert np.isnan(row_quantile(table[:, :0], 0.5)).all()

@@ -12,16 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from damaged import check_whole, misprinted, or_refusal, refusals
+from damaged import anything, check_whole, misprinted, or_refusal, refusals
 from hourglass.data.annotations import Annotations
 from hourglass.data.mpii import read_hrnet, read_list
 from mpii_forms import hrnet, person
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(max_size=5), inside, max_size=4),
-    max_leaves=8,
-)
 quickly = partial(settings, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from damaged import damaged, or_refusal
+from damaged import anything, damaged, or_refusal
 from hourglass.scoring.predictions import read_predictions
 from hourglass.scoring.report import Request, score_all
 from hourglass.scoring.truth import Truth, read_truth
@@ -94,7 +95,6 @@ def test_damaged_copies_of_the_real_files(tmp_path: Path, real_data: Path, name:
     root = real_data / "mpii"
     truth, whole = read_truth(root / "valid.h5"), (root / name).read_bytes()
     exact = read_predictions(root / name, truth).keypoints
-    assert exact is not None
     file, draw, refused = tmp_path / name, random.Random(copies), 0
     for _ in range(copies):
         file.write_bytes(damaged(whole, draw))
@@ -102,20 +102,16 @@ def test_damaged_copies_of_the_real_files(tmp_path: Path, real_data: Path, name:
         if found is None:
             refused += 1
             continue
-        assert found.keypoints is not None
-        assert found.keypoints.shape == exact.shape
-        # A few numbers may be others; a file half read would differ in half of them.
-        assert (found.keypoints != exact).any(axis=(1, 2)).sum() <= 8
+        # HDF5 has no checksums, so the numbers may be others; MATLAB's packed files have.
+        told = exact
+        if name.endswith(".h5"):
+            with h5py.File(file) as copy:
+                told = copy["preds"][...]
+        np.testing.assert_array_equal(found.keypoints, told)
         if name.endswith(".mat"):
-            assert try_truth(file) is None or len(read_truth(file)) == len(truth)
+            people = try_truth(file)
+            assert people is None or len(people) == len(truth)
     assert refused > copies / 5
-
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(max_size=5), inside, max_size=4),
-    max_leaves=8,
-)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -70,7 +70,7 @@ def limb_scale(people: Annotations) -> _Float:
         known = labelled[:, i] & labelled[:, j]
         along = people.keypoints[known, i] - people.keypoints[known, j]
         ratios[known, column] = np.hypot(along[:, 0], along[:, 1]) / reference_px
-    return _quantile(ratios, QUANTILE)
+    return row_quantile(ratios, QUANTILE)
 
 
 def limb_side_px(people: Annotations) -> _Float:
@@ -109,8 +109,13 @@ def _limbs_of(skeleton: Skeleton) -> dict[tuple[int, int], float]:
     return found
 
 
-def _quantile(values: _Float, share: float) -> _Float:
-    """(N,) of each row's numbers, NaN being none, with straight lines between them."""
+def row_quantile(values: _Float, share: float) -> _Float:
+    """(N,) quantile of each row of (N, K), straight lines between its numbers and NaN left aside.
+
+    NaN for rows of nothing else.
+    """
+    if not values.shape[1]:
+        return np.full(len(values), np.nan)
     ordered = np.sort(values, axis=1)  # NaN goes last
     last = np.maximum((~np.isnan(ordered)).sum(axis=1) - 1, 0)
     place = share * last

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.data.limbs import row_quantile
 from hourglass.doctor.people import Bool, Float, People
 
 LONG_SHARE = 0.75
@@ -45,7 +46,7 @@ def measure(people: People) -> Body:
     length_px = np.hypot(gap[..., 0], gap[..., 1])
     usual = _usual(length_px, body_px)
     for _ in range(_ROUNDS):
-        body_px = _positive(quantile(length_px / _positive(usual), LONG_SHARE))
+        body_px = _positive(row_quantile(length_px / _positive(usual), LONG_SHARE))
         usual = _usual(length_px, body_px)
     return Body(limbs, length_px, usual, body_px)
 
@@ -56,7 +57,7 @@ def relative(body: Body) -> Float:
     out = np.full(ratio.shape, np.nan)
     for limb in range(ratio.shape[1]):
         others = np.delete(ratio, limb, axis=1)
-        out[:, limb] = ratio[:, limb] / _positive(quantile(others, LONG_SHARE))
+        out[:, limb] = ratio[:, limb] / _positive(row_quantile(others, LONG_SHARE))
         out[np.isfinite(others).sum(axis=1) < 2, limb] = np.nan
     return out
 
@@ -72,31 +73,17 @@ def box_side_px(people: People) -> Float:
     return _positive(side)
 
 
-def quantile(values: Float, share: float) -> Float:
-    """(N,) quantile of each row of (N, K), NaN left aside; NaN for rows of nothing else."""
-    if not values.shape[1]:
-        return np.full(len(values), np.nan)
-    count = np.isfinite(values).sum(axis=1)
-    ordered = np.sort(values, axis=1)  # NaN goes last
-    place = np.maximum(count - 1, 0) * share
-    below = np.floor(place).astype(np.int64)
-    above = np.minimum(below + 1, np.maximum(count - 1, 0))
-    rows, rest = np.arange(len(values)), place - below
-    found: Float = ordered[rows, below] * (1 - rest) + ordered[rows, above] * rest
-    return found
-
-
 def robust_z(values: Float, known: Bool, least_spread: float) -> Float:
     """(N,) distances from the median in standard deviations, told by the median deviation; NaN if unknown."""
     sample = np.where(known & np.isfinite(values), values, np.nan)
-    middle = quantile(sample[None], 0.5)[0]
-    spread = 1.4826 * quantile(np.abs(sample - middle)[None], 0.5)[0]
+    middle = row_quantile(sample[None], 0.5)[0]
+    spread = 1.4826 * row_quantile(np.abs(sample - middle)[None], 0.5)[0]
     z: Float = (sample - middle) / max(float(np.nan_to_num(spread)), least_spread)
     return z
 
 
 def _usual(length_px: Float, body_px: Float) -> Float:
-    return quantile((length_px / body_px[:, None]).T, 0.5)
+    return row_quantile((length_px / body_px[:, None]).T, 0.5)
 
 
 def _positive(values: npt.NDArray[np.float64]) -> Float:

@@ -86,6 +86,21 @@ def level_of(count: int, of: int, warn: float = WARN_SHARE, stop: float = STOP_S
     return "error" if share > stop else "warning" if share > warn else "note"
 
 
+def of_suspects(
+    check: str,
+    suspects: Sequence[Suspect],
+    of: int,
+    sentence: str,
+    numbers: Numbers | None = None,
+    warn: float = WARN_SHARE,
+    stop: float = STOP_SHARE,
+) -> Finding:
+    """The finding of a check that suspects people, in the order given; its level as `level_of` has it."""
+    count = len(suspects)
+    level = level_of(count, of, warn, stop)
+    return Finding(check, level, count, of, "people", sentence, suspects, numbers or {})
+
+
 def worst_first(suspects: Sequence[Suspect]) -> tuple[Suspect, ...]:
     """By number, and among equals in the order of the file."""
     return tuple(sorted(suspects, key=lambda s: -s.number))

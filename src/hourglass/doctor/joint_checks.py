@@ -9,7 +9,7 @@ import numpy as np
 
 from hourglass.data.crops import BOX_MARGIN, OUTSIDE_SHARE
 from hourglass.doctor.body import Body, box_side_px, relative, robust_z
-from hourglass.doctor.findings import Finding, Suspect, level_of, of_person, rows_where, worst_first
+from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
 from hourglass.doctor.people import Float, People
 
 FEW = 3
@@ -36,43 +36,35 @@ def few_joints(people: People) -> Finding:
         of_person(people, n, float(least - labelled[n]), f"{labelled[n]} labelled") for n in rows_where(few)
     ]
     none = f"; people with none, who are left out of training: {bare}" if bare else ""
-    return Finding(
+    return of_suspects(
         "few-joints",
-        level_of(len(suspects), some, warn=0.2, stop=1.0),
-        len(suspects),
-        some,
-        "people",
-        f"people with fewer than {least} labelled joints: {len(suspects)}{none}",
         worst_first(suspects),
+        some,
+        f"people with fewer than {least} labelled joints: {len(suspects)}{none}",
         {"without_labels": bare, "fewest": int(labelled[labelled > 0].min()) if some else 0},
+        warn=0.2,
+        stop=1.0,
     )
 
 
 def areas(people: People) -> Finding:
-    """People who take up no room: an area or a box of nothing in the file, or all joints in one place.
-
-    OKS divides by the area, and crops are made of boxes or joints.
-    """
-    labelled = people.labelled
-    some = labelled.any(axis=1)
-    low = np.where(labelled[..., None], people.keypoints, np.inf).min(axis=1)
-    high = np.where(labelled[..., None], people.keypoints, -np.inf).max(axis=1)
-    whats: dict[int, str] = {}
-    for n in rows_where((labelled.sum(axis=1) >= 2) & (low == high).all(axis=1)):
-        whats[n] = "all joints in one place"
-    for n in rows_where(some & (people.box.min(axis=1) <= 0)):
-        whats[n] = f"a box of {people.box[n, 0]:g} x {people.box[n, 1]:g}"
-    for n in rows_where(some & (people.area <= 0)):
-        whats[n] = f"an area of {people.area[n]:g}"
-    count = int(some.sum())
-    return Finding(
+    """People whose area or box in the file is nothing: OKS divides by one, crops are made of the other."""
+    some = people.labelled.any(axis=1)
+    narrow = people.box.min(axis=1)
+    told = some & (np.isfinite(people.area) | np.isfinite(narrow))
+    if not told.any():
+        return Finding("areas", "ok", 0, 0, "people", "the file tells no areas and no boxes")
+    suspects = []
+    for n in rows_where(told & ((people.area <= 0) | (narrow <= 0))):
+        width, height = people.box[n]
+        flat = people.area[n] <= 0
+        what = f"an area of {people.area[n]:g}" if flat else f"a box of {width:g} x {height:g}"
+        suspects.append(of_person(people, n, 1.0, what))
+    return of_suspects(
         "areas",
-        level_of(len(whats), count),
-        len(whats),
-        count,
-        "people",
-        f"people with an area or a box of nothing in the file, or all joints in one place: {len(whats)}",
-        [of_person(people, n, 1.0, whats[n]) for n in sorted(whats)],
+        suspects,
+        int(told.sum()),
+        f"people whose area or box in the file is nothing: {len(suspects)}",
     )
 
 
@@ -95,15 +87,12 @@ def outside(people: People) -> Finding:
         what = f"{_name(people, worst)} {beyond_px[n, worst]:.0f} px outside"
         suspects.append(of_person(people, n, share, what))
     out, looked = int((beyond_px > 0).sum()), int(known.any(axis=1).sum())
-    return Finding(
+    return of_suspects(
         "outside",
-        level_of(len(suspects), looked),
-        len(suspects),
+        worst_first(suspects),
         looked,
-        "people",
         f"of {int(known.sum())} joints {out} lie outside their picture, {int(far.sum())} by more than "
         f"{OUTSIDE_SHARE:.0%} of its longer side",
-        worst_first(suspects),
         {"joints_outside": out, "joints_far_outside": int(far.sum()), "joints": int(known.sum())},
     )
 
@@ -133,14 +122,11 @@ def one_spot(people: People, body: Body) -> Finding:
         what = "all joints in one place" if whole else f"{pairs[0][1]} in one place"
         order.append((not whole, -pairs[0][0], of_person(people, n, float(len(pairs)), what)))
     suspects = [suspect for *_, suspect in sorted(order, key=lambda entry: entry[:2])]
-    return Finding(
+    return of_suspects(
         "one-spot",
-        level_of(len(suspects), len(people)),
-        len(suspects),
-        len(people),
-        "people",
-        f"people with two joints in exactly the same place: {len(suspects)}; where a limb vanishes, first",
         suspects,
+        len(people),
+        f"people with two joints in exactly the same place: {len(suspects)}; where a limb vanishes, first",
         {"pairs": sum(len(rows) for rows in same.values())},
     )
 
@@ -156,14 +142,11 @@ def long_limbs(people: People, body: Body) -> Finding:
         limb = int(ratio[n].argmax())
         what = f"{_pair(people, *body.limbs[limb])} {ratio[n, limb]:.1f} times too long"
         suspects.append(of_person(people, n, float(ratio[n, limb]), what))
-    return Finding(
+    return of_suspects(
         "long-limbs",
-        level_of(len(suspects), looked),
-        len(suspects),
-        looked,
-        "people",
-        f"people with a limb over {LONG:g} times as long as their other limbs let expect: {len(suspects)}",
         worst_first(suspects),
+        looked,
+        f"people with a limb over {LONG:g} times as long as their other limbs let expect: {len(suspects)}",
         {"longest": round(float(ratio.max(initial=0.0)), 2)},
     )
 
@@ -182,16 +165,14 @@ def sizes(people: People, body: Body) -> Finding:
         suspects.append(of_person(people, n, float(abs(z[n])), what))
     looked = int(np.isfinite(z).sum())
     unit = "of the picture's longer side" if whole else "px"
-    return Finding(
+    return of_suspects(
         "sizes",
-        level_of(len(suspects), looked, stop=1.0),
-        len(suspects),
+        worst_first(suspects),
         looked,
-        "people",
         f"people more than {SIZE_Z:g} robust standard deviations larger or smaller than the middle of all "
         f"({middle:.3g} {unit}): {len(suspects)}",
-        worst_first(suspects),
         {"median": round(middle, 4), "unit": unit},
+        stop=1.0,
     )
 
 
@@ -212,15 +193,12 @@ def crops(people: People, body: Body) -> Finding:
     for n in rows_where(looked & (off | (missed > CROP_MISS))):
         what = f"misses {missed[n]:.0%} of the joints" if missed[n] > CROP_MISS else f"{z[n]:+.1f} deviations"
         suspects.append(of_person(people, n, float(max(abs(z[n]) / SIZE_Z, missed[n] / CROP_MISS)), what))
-    return Finding(
+    return of_suspects(
         "crops",
-        level_of(len(suspects), count),
-        len(suspects),
+        worst_first(suspects),
         count,
-        "people",
         f"people whose crop misses more than a third of their joints, or is over {SIZE_Z:g} robust standard "
         f"deviations larger or smaller than their limbs let expect: {len(suspects)}",
-        worst_first(suspects),
         {"joints_missed": int((away & people.labelled)[looked].sum())},
     )
 

@@ -14,6 +14,7 @@ from hourglass.doctor.findings import (
     Suspect,
     level_of,
     of_person,
+    of_suspects,
     rows_where,
     worst_first,
 )
@@ -148,15 +149,13 @@ def twice(people: People, body: Body) -> Finding:
             if shared[i, j] >= SAME_JOINTS and mean[i, j] < SAME_SHARE * scale:
                 what = f"the same joints as {people.where[rows[i]].rpartition(': ')[2]}"
                 suspects.setdefault(rows[j], of_person(people, rows[j], float(shared[i, j]), what))
-    return Finding(
+    return of_suspects(
         "twice",
-        level_of(len(suspects), len(people), warn=0.001),
-        len(suspects),
+        worst_first(list(suspects.values())),
         len(people),
-        "people",
         f"people with the joints of another in the same picture, less than {SAME_SHARE:.0%} of their size "
         f"away over {SAME_JOINTS} shared joints or more: {len(suspects)}",
-        worst_first(list(suspects.values())),
+        warn=0.001,
     )
 
 

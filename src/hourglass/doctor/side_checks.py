@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-from hourglass.doctor.body import Body, quantile
-from hourglass.doctor.findings import Finding, Suspect, level_of, of_person, rows_where, worst_first
+from hourglass.data.limbs import row_quantile
+from hourglass.doctor.body import Body
+from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
 from hourglass.doctor.people import Bool, Float, People
 
 TWIST_DEG = 75.0
@@ -49,15 +50,12 @@ def twisted(people: People, body: Body) -> Finding:
         of_person(people, n, float(deg[n]), f"turned by {deg[n]:.0f} degrees between hips and shoulders")
         for n in rows_where(deg > TWIST_DEG)
     ]
-    return Finding(
+    return of_suspects(
         "sides",
-        level_of(len(suspects), count),
-        len(suspects),
+        worst_first(suspects),
         count,
-        "people",
         f"people whose shoulders and hips face opposite ways, more than {TWIST_DEG:g} degrees apart, so that "
         f"left and right are exchanged in one pair or a joint is wrong: {len(suspects)}",
-        worst_first(suspects),
         {"opposed": int(opposed.sum())},
     )
 
@@ -87,16 +85,13 @@ def crossed(people: People, body: Body) -> Finding:
             if n not in suspects or saved[n] > suspects[n].number:
                 suspects[n] = of_person(people, n, float(saved[n]), f"{words} crosses sides")
     count = int(looked.sum())
-    return Finding(
+    return of_suspects(
         "crossed",
-        level_of(len(suspects), count),
-        len(suspects),
+        worst_first(list(suspects.values())),
         count,
-        "people",
         f"people with a pair of limbs, one of them over {LONGER:g} times its usual length, that would be "
         f"shorter by {GAIN_NEAR:.0%} ({GAIN_FAR:.0%} for forearms and shanks) with the sides exchanged: "
         f"{len(suspects)}",
-        worst_first(list(suspects.values())),
     )
 
 
@@ -178,7 +173,7 @@ def _by_split(people: People, right_of: Float) -> dict[str, float]:
 def _full_width(gap: Float, body: Body, known: Bool) -> Float:
     """(N,) pixels of shoulders or hips (N, 2) that are not turned: 95 % are narrower for their size."""
     share = np.hypot(gap[:, 0], gap[:, 1])[known] / body.body_px[known]
-    widest = float(quantile(share[None], 0.95)[0])
+    widest = float(row_quantile(share[None], 0.95)[0])
     return np.maximum(widest * body.body_px, 1e-9)
 
 
