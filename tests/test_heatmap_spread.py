@@ -31,7 +31,7 @@ def by_a_loop(heat: npt.NDArray[np.float32], x: float, y: float, sigma_hm: float
     total, moments = 0.0, np.zeros((2, 2))
     for v in range(max(row - reach, 0), min(row + reach, height - 1) + 1):
         for u in range(max(column - reach, 0), min(column + reach, width - 1) + 1):
-            mass = max(float(heat[v, u]), 0.0) + 1e-10
+            mass = max(float(heat[v, u]), 1e-10)
             away = np.array([u - x, v - y])
             moments += mass * np.outer(away, away)
             total += mass
