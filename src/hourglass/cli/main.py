@@ -16,6 +16,7 @@ from hourglass.cli import (
     data,
     demo,
     evaluate,
+    export,
     models,
     predict,
     score,
@@ -41,6 +42,7 @@ app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(models.models)
 app.command()(convert.convert)
+app.command()(export.export)
 app.add_typer(data.app, name="data")
 app.add_typer(benchmark.app, name="benchmark")
 
