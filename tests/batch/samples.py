@@ -72,6 +72,9 @@ def assert_pose(row: Mapping[str, Any], pose: Pose, size: tuple[int, int]) -> No
     assert row["error"] is None
     np.testing.assert_allclose(row["keypoints"], pose.keypoints, atol=1e-2)
     np.testing.assert_allclose(row["scores"], pose.scores, atol=1e-4)
+    assert (row["confidences"] is None) == (pose.confidences is None)
+    if pose.confidences is not None:
+        np.testing.assert_allclose(row["confidences"], pose.confidences, atol=1e-3)
     np.testing.assert_allclose(row["box"], pose.box, atol=1e-2)
     assert abs(row["score"] - pose.score) < 1e-4
     assert (row["width"], row["height"]) == size

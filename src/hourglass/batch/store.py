@@ -16,6 +16,7 @@ ROWS = pa.schema(
         ("person", pa.int32()),
         ("keypoints", pa.list_(pa.list_(pa.float32()))),
         ("scores", pa.list_(pa.float32())),
+        ("confidences", pa.list_(pa.float32())),
         ("box", pa.list_(pa.float32())),
         ("score", pa.float32()),
         ("box_score", pa.float32()),

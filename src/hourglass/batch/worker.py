@@ -262,6 +262,7 @@ def _rows(
             "person": person,
             "keypoints": pose.keypoints.tolist(),
             "scores": pose.scores.tolist(),
+            "confidences": None if pose.confidences is None else pose.confidences.tolist(),
             "box": pose.box.tolist(),
             "score": pose.score,
             "box_score": pose.box_score,

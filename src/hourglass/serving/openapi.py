@@ -25,6 +25,19 @@ JOINT: Schema = {
         "x": {"type": "number", "description": "Pixels; 0 is the middle of the leftmost one."},
         "y": {"type": "number"},
         "score": {"type": "number", "description": "Height of the heatmap's peak, about 0 to 1."},
+        "confidence": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "Probability that the joint is right; only of weights that were calibrated.",
+        },
+        "covariance": {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+            "minItems": 2,
+            "maxItems": 2,
+            "description": "How the heatmap spreads around the joint, pixels squared; none in stages.",
+        },
     },
 }
 JOINTS: Schema = {
