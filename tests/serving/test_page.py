@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -21,8 +20,9 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 pytest.importorskip("playwright", reason="playwright is not installed")
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
+from chromium import ABSENT, CHROMIUM, assert_drawn_at, chromium, download, opened, places
 from hourglass.data.synthetic import render
 from hourglass.inference.pose import Pose
 from hourglass.inference.predictor import Predictor
@@ -30,25 +30,10 @@ from hourglass.serving.answers import stage_joints
 from hourglass.serving.run import listen, url_of
 from hourglass.serving.settings import Settings
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=ABSENT)
 
-QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-QUIET += " --disable-component-update --disable-sync"
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 WIDTH, HEIGHT = 300, 360
-
-# Where each joint is on the screen, brought back to the picture's pixels by where the photo is on the screen.
-PLACES = """(svg) => {
-  const photo = svg.parentElement.querySelector('.photo').getBoundingClientRect();
-  const [, , width, height] = svg.getAttribute('viewBox').split(' ').map(Number);
-  return Object.fromEntries([...svg.querySelectorAll('.joint')].map((joint) => {
-    const { left, right, top, bottom } = joint.getBoundingClientRect();
-    const x = ((left + right) / 2 - photo.left) / photo.width * width - 0.5;
-    const y = ((top + bottom) / 2 - photo.top) / photo.height * height - 0.5;
-    return [joint.dataset.joint, [x, y]];
-  }));
-}"""
 
 
 @contextmanager
@@ -80,29 +65,14 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_playwright() as started:
-        running = started.chromium.launch(executable_path=CHROMIUM, args=[*QUIET.split(), *CAMERA])
+    with chromium(*CAMERA) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
 def page(browser: Any, url: str) -> Iterator[Any]:
-    """The page, opened; fails a test in which it asked another host or wrote an error."""
-    context = browser.new_context(viewport={"width": 1000, "height": 900}, accept_downloads=True)
-    opened = context.new_page()
-    opened.set_default_timeout(20_000)
-    asked: list[str] = []
-    errors: list[str] = []
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
-    opened.goto(url)
-    yield opened
-    context.close()
-    assert [other for other in asked if not other.startswith((f"{url}/", "blob:", "data:"))] == []
-    # Chromium writes a line of its own for each refusal; what the page makes of those is tested.
-    assert [text for text in errors if "Failed to load resource" not in text] == []
+    with opened(browser, url) as page:
+        yield page
 
 
 @pytest.fixture(scope="module")
@@ -128,30 +98,12 @@ def upload(page: Any, file: Path) -> None:
     expect(page.locator("#status")).to_contain_text("1 person in")
 
 
-def places(page: Any, stack: int) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = page.eval_on_selector(f"figure[data-stack='{stack}'] svg", PLACES)
-    return found
-
-
-def assert_drawn_at(page: Any, stack: int, joints: npt.NDArray[np.float32], pose: Pose) -> None:
-    drawn = places(page, stack)
-    assert list(drawn) == list(pose.skeleton.joints)
-    apart = np.linalg.norm(np.array(list(drawn.values())) - joints, axis=1)
-    assert apart.max() < 2, dict(zip(drawn, apart, strict=True))
-
-
-def download(page: Any, button: str) -> tuple[str, bytes]:
-    with page.expect_download() as started:
-        page.click(button)
-    return started.value.suggested_filename, Path(started.value.path()).read_bytes()
-
-
 def test_a_picture_is_answered_stack_by_stack(page: Any, file: Path, pose: Pose, trained: Predictor) -> None:
     upload(page, file)
     first, last = stage_joints(pose, trained.facts)
     assert np.abs(first[0] - last[0]).max() > 2  # else the two could be mixed up unseen
-    assert_drawn_at(page, 1, first[0], pose)
-    assert_drawn_at(page, 2, last[0], pose)
+    assert_drawn_at(page, 1, first[0], pose.skeleton.joints)
+    assert_drawn_at(page, 2, last[0], pose.skeleton.joints)
     assert "moves" in page.inner_text("#summary")
     rows = page.locator("#joints tbody tr")
     assert rows.count() == len(pose.skeleton)
@@ -165,7 +117,7 @@ def test_a_picture_that_lies_on_its_side(page: Any, file: Path, tmp_path: Path, 
     Image.open(file).transpose(Image.Transpose.ROTATE_90).save(path, quality=95, exif=exif)
     upload(page, path)
     (pose,) = trained(path)
-    assert_drawn_at(page, 2, pose.keypoints, pose)
+    assert_drawn_at(page, 2, pose.keypoints, pose.skeleton.joints)
     photo = page.eval_on_selector(".photo", "(c) => [c.width, c.height]")
     assert photo == [WIDTH, HEIGHT]
     # The drawn photo itself must be upright: compare it with the picture before it was turned.
@@ -191,11 +143,12 @@ def test_stacks_joints_and_confidence_are_toggled(page: Any, file: Path, pose: P
     assert len(places(page, 2)) == len(pose.skeleton)
 
     sure = "figure[data-stack='2'] .joint[data-sure=true]"
+    said = pose.scores if pose.confidences is None else pose.confidences
     for confidence in (0.0, 0.75, 1.0):
         page.eval_on_selector(
             "#confidence", f"(e) => {{ e.value = {confidence}; e.dispatchEvent(new Event('input')); }}"
         )
-        assert page.locator(sure).count() == int((np.round(pose.scores, 4) >= confidence).sum())
+        assert page.locator(sure).count() == int((np.round(said, 4) >= confidence).sum())
     moves = page.locator("figure[data-stack='2'] .move").count()
     assert moves > 0
     assert page.locator("figure[data-stack='1'] .move").count() == 0
@@ -299,7 +252,7 @@ def test_a_person_is_marked_by_dragging(page: Any, file: Path, trained: Predicto
     assert marked == pytest.approx([60, 36, 180, 306], abs=2)
     expect(page.locator("#status")).to_contain_text("1 person")
     (pose,) = trained(file, marked)
-    assert_drawn_at(page, 2, pose.keypoints, pose)
+    assert_drawn_at(page, 2, pose.keypoints, pose.skeleton.joints)
 
 
 def test_mistakes_are_told(page: Any, tmp_path: Path, file: Path) -> None:

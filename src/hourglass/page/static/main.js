@@ -18,7 +18,8 @@ function say(text, bad = false) {
 
 // Each stack's joints; a network without stages has one.
 function stagesOf(person) {
-  return person.stages ?? [{ stage: 1, score: person.score, joints: person.joints }];
+  const answer = { stage: person.stages?.length ?? 1, score: person.score, joints: person.joints };
+  return [...(person.stages ?? []).slice(0, -1), answer];
 }
 
 async function meetNetwork() {
@@ -84,6 +85,10 @@ function show(answer) {
   state.maps = image.people.map((person) => person.heatmaps ?? []);
   if (fresh) {
     state.shown = new Set(skeleton.joints);
+    // Half is where a confidence turns from more likely wrong to more likely right; heights know no such place.
+    const calibrated = image.people.some(({ joints }) => Object.values(joints)[0].confidence !== undefined);
+    $("confidence").value = calibrated ? 0.5 : 0.3;
+    $("confidence-value").textContent = Number($("confidence").value).toFixed(2);
     fillHeatChoice(skeleton);
   }
   const stages = image.people.length ? stagesOf(image.people[0]).length : 1;

@@ -17,10 +17,10 @@ export function answerJson(answer) {
 
 // One row for each person, stack and joint.
 export function answerCsv(image, stagesOf) {
-  const rows = [["person", "stack", "joint", "x", "y", "score"]];
+  const rows = [["person", "stack", "joint", "x", "y", "score", "confidence"]];
   for (const [person, row] of image.people.entries()) {
     for (const { stage, joints } of stagesOf(row)) {
-      for (const [name, { x, y, score }] of Object.entries(joints)) rows.push([person + 1, stage, name, x, y, score]);
+      for (const [name, { x, y, score, confidence = "" }] of Object.entries(joints)) rows.push([person + 1, stage, name, x, y, score, confidence]);
     }
   }
   return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";

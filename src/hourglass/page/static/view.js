@@ -27,6 +27,11 @@ function element(name, attributes, title) {
   return made;
 }
 
+// How sure a joint is: the calibrated confidence where the weights have one, else the peak's height.
+export function sureness({ score, confidence }) {
+  return confidence ?? score;
+}
+
 export class StackView {
   constructor(number, caption) {
     this.number = number;
@@ -68,7 +73,7 @@ export class StackView {
       const line = this.lineWidth(Object.values(joints));
       const group = element("g", { "data-person": index });
       const visible = (name) => shown.has(name);
-      const known = (name) => joints[name].score >= confidence;
+      const known = (name) => sureness(joints[name]) >= confidence;
       for (const [a, b] of skeleton.limbs.filter((limb) => limb.every(visible))) {
         const ends = { x1: joints[a].x, y1: joints[a].y, x2: joints[b].x, y2: joints[b].y, "stroke-linecap": "round" };
         const opacity = known(a) && known(b) ? 1 : 0.35;
@@ -76,7 +81,7 @@ export class StackView {
         group.append(element("line", { ...ends, stroke: COLOURS[limbSide(side[a], side[b])], "stroke-width": line, opacity }));
       }
       for (const name of skeleton.joints.filter(visible)) {
-        const { x, y, score } = joints[name];
+        const { x, y, score, confidence: calibrated } = joints[name];
         const old = moves && before ? before[name] : null;
         if (old && Math.hypot(x - old.x, y - old.y) > 0.02 * sidePx) group.append(...this.move(old, { x, y }, name, line));
         const fill = known(name) ? COLOURS[side[name]] : "none";
@@ -86,7 +91,7 @@ export class StackView {
         group.append(element(
           "circle",
           { class: "joint", "data-joint": name, "data-sure": known(name), cx: x, cy: y, r: radius, fill, stroke, "stroke-width": 0.5 * line },
-          `${plain(name)}, score ${score.toFixed(2)}`,
+          `${plain(name)}, score ${score.toFixed(2)}${calibrated === undefined ? "" : `, confidence ${calibrated.toFixed(2)}`}`,
         ));
         drawn += 1;
         sure += known(name);
