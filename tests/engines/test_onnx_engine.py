@@ -1,5 +1,6 @@
 """ONNX Runtime's answers against torch's own, and files that can't be used."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,27 @@ def test_files_that_are_none(model: bytes, tmp_path: Path) -> None:
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(EngineError, match="a model of another program"):
         load_network(path)
+
+
+@torch.inference_mode()
+def test_damage_is_one_sentence(model: bytes, facts: WeightFacts, crops: Tensor, tmp_path: Path) -> None:
+    """A flipped bit anywhere: refused by name, or else the same answer."""
+    path = tmp_path / "small.onnx"
+    engine.save(model, path)
+    whole = path.read_bytes()
+    answer = plain = load_network(path)[0](crops[:1])
+    random.seed(1)
+    for _ in range(20):
+        damaged = bytearray(whole)
+        damaged[random.randrange(len(whole))] ^= 1 << random.randrange(8)
+        path.write_bytes(damaged)
+        refused = ""
+        try:
+            answer = load_network(path)[0](crops[:1])
+        except EngineError as error:
+            refused = str(error)
+        same = [torch.equal(a, b) for a, b in zip(answer, plain, strict=True)]
+        assert "small.onnx" in refused if refused else all(same)
 
 
 def test_crops_of_another_side_are_refused(model: bytes) -> None:
