@@ -235,3 +235,17 @@ def test_a_file_that_is_missing_is_named(browser: Any, site: tuple[str, list[tup
     page.goto(site[0])
     expect(page.locator("#status")).to_contain_text("network/model.onnx can't be fetched", timeout=30_000)
     page.close()
+
+
+def test_the_worker_can_send_nothing_elsewhere(browser: Any, site: tuple[str, list[tuple[str, str]]]) -> None:
+    address, asked = site
+    page = browser.new_page()
+    page.goto(address)
+    expect(page.locator("#model")).to_contain_text("14 joints", timeout=60_000)
+    send = "(url) => fetch(url, { mode: 'no-cors' }).then(() => 'sent', () => 'kept')"
+    (worker,) = page.workers
+    # The same server under another name is another host to a browser.
+    assert worker.evaluate(send, f"{address}model.json?own") == "sent"
+    assert worker.evaluate(send, f"{address.replace('127.0.0.1', 'localhost')}model.json?other") == "kept"
+    assert [path[-3:] for _, path in asked if "?" in path] == ["own"]
+    page.close()

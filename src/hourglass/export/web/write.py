@@ -88,8 +88,6 @@ def write_web(
     files["index.html"] = page.pop("index.html")
     files |= {f"page/{name}": content for name, content in page.items()}
     _write(folder, files)
-    total = sum(len(content) for content in files.values())
-    progress(f"wrote {len(files)} files, {total / 1e6:.1f} MB, to {folder}")
 
 
 def _check_free(folder: Path) -> None:
