@@ -180,6 +180,40 @@ def test_a_killed_or_interrupted_process_can_be_resumed(
     assert len(video_frames(tmp_path / "walk_pose.mp4")) == FRAMES
 
 
+SILENT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from hourglass.inference.video.pipeline import Outputs, run_video
+from hourglass.inference.video.reader import open_clip
+from hourglass.inference.video.smooth import SavitzkyGolay
+from inference.video.clips import dot_predictor
+done = run_video(open_clip("-", None, 25, (128, 96)), dot_predictor(), Outputs(Path(sys.argv[2])), "r",
+                 SavitzkyGolay(), watch=lambda progress: print("at work", flush=True))
+print(done.done, done.interrupted, flush=True)
+"""
+
+
+def test_a_pipe_that_gives_nothing_more_is_left_by_ctrl_c(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", SILENT, str(Path(__file__).parents[2]), str(tmp_path / "j")]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    with process, process.stdin as end:
+        end.write(b"".join(dotted([place]).tobytes() for place in places()[:8]))
+        end.flush()
+        for _ in range(15):  # it has begun, and then waits for more
+            assert process.stdout.readline() == b"at work\n"
+        process.send_signal(signal.SIGINT)
+        said, errors = process.stdout.read(), process.stderr.read()
+        # It ends as it should, not in an abort of the interpreter, and keeps nothing that can't be resumed.
+        assert (process.wait(60), errors) == (0, b"")
+    done, interrupted = said.split()[-2:]
+    assert interrupted == b"True"
+    assert int(done) == len(rows_of(tmp_path / "j")) > 3
+
+
 @pytest.mark.parametrize("smoothing", [None, SavitzkyGolay()])
 def test_a_broken_frame_is_told_skipped_and_written_down(tmp_path: Path, smoothing: Smoothing) -> None:
     # Every frame is a key frame, so the loss is of one alone.

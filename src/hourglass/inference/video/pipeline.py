@@ -1,5 +1,6 @@
 """A video from end to end: reader, network and writer in threads, with bounded queues between them."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,12 +106,14 @@ def run_video(
             f"--resume needs a file of joints and a source that can be read again, not {clip.name}"
         )
     progress = Progress()
+    idle = threading.Event()
+    idle.set()
     with TemporaryDirectory() as spare:
         journal = Journal(outputs.joints or Path(spare) / "joints.jsonl", run, resume)
         try:
             drawn = _open_writer(clip, outputs, start_s, progress)
             progress.known = len(journal.known)
-            machine = _Machine(clip, journal, drawn, outputs, progress, threshold, on_broken)
+            machine = _Machine(clip, journal, drawn, outputs, progress, threshold, on_broken, idle)
             follower = Follower(predictor, boxes, detect_every or DETECT_EVERY)
             machine.run(follower, smoothing, watch)
             if outputs.csv is not None:
@@ -118,7 +121,9 @@ def run_video(
                 write_csv(journal.path, outputs.csv)
         finally:
             journal.close()
-            clip.close()
+            # A thread that hangs in the source still uses it; the process's end closes it then.
+            if idle.is_set():
+                clip.close()
     return progress
 
 
@@ -132,7 +137,11 @@ def _open_writer(clip: Clip, outputs: Outputs, start_s: float, progress: Progres
 
 @dataclass(eq=False)
 class _Machine:
-    """The three stages and what they share; each field is used by one stage only, or never changes."""
+    """The three stages and what they share; each field is used by one stage only, or never changes.
+
+    What FFmpeg holds must not be closed under the feet of a thread that uses it: the reader alone works with
+    the source's container, the writer alone with the drawn video's, and `idle` is set when no thread is left.
+    """
 
     clip: Clip
     journal: Journal
@@ -141,6 +150,7 @@ class _Machine:
     progress: Progress
     threshold: float | None
     on_broken: Callable[[Record], None]
+    idle: threading.Event
 
     def run(
         self,
@@ -169,6 +179,15 @@ class _Machine:
                 )
 
         def writer() -> None:
+            try:
+                write()
+                if self.drawn and self.drawn.finish():
+                    self.progress.video = self.drawn.path
+            finally:
+                if self.drawn:
+                    self.drawn.discard()
+
+        def write() -> None:
             meter = JitterMeter()
             for item in answered:
                 if isinstance(item, Sound):
@@ -179,22 +198,19 @@ class _Machine:
                         self.drawn.sound(item.packets)
                 else:
                     self._write_all(iter(calmer.push(*item)), meter)
-            # A run that is to be resumed leaves the frames whose window isn't full to the next one.
-            if self.clip.live:
+            # A run that can be resumed leaves the frames whose window isn't full to the next one.
+            if not (self.clip.identity and self.outputs.joints):
                 self._write_all(calmer.flush(), meter)
 
+        stages = (("reader", reader), ("network", network), ("writer", writer))
+        self.idle.clear()
         try:
-            stages = (("reader", reader), ("network", network), ("writer", writer))
-            struck = run_stages(stages, (read, answered), lambda: watch(self.progress))
-            # Who strikes when the last frame has come through has missed nothing.
-            self.progress.interrupted = struck and not ended[0]
-            if self.drawn and self.drawn.finish():
-                self.progress.video = self.drawn.path
+            struck = run_stages(stages, (read, answered), lambda: watch(self.progress), self.idle.set)
         finally:
-            if self.drawn:
-                self.drawn.discard()
             self.progress.dropped = read.dropped
             self.progress.peaks = (read.peak, answered.peak)
+        # Who strikes when the last frame has come through has missed nothing.
+        self.progress.interrupted = struck and not ended[0]
         watch(self.progress)
 
     def _answer(self, frame: Frame, follower: Follower) -> Record:

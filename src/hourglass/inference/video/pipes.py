@@ -1,11 +1,19 @@
 """Threads in a row with bounded queues between: slow ones hold back fast ones, errors reach everybody."""
 
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
+
+_HANGS_S = 1.0
+"""A first stage that has not ended so long after Ctrl-C hangs, and nobody waits for it any more."""
+_PATIENCE_S = 10.0
+"""How long stages may take to notice that their pipes were cut: a network's pass, a picture's encoding."""
 
 
 class Stopped(Exception):
@@ -80,23 +88,53 @@ class Pipe(Generic[Item]):
             yield item
 
 
+@contextmanager
+def _counted_strikes() -> Iterator[list[int]]:
+    """A list whose length is how often Ctrl-C was struck; no KeyboardInterrupt comes meanwhile.
+
+    An exception that may come between any two instructions can't be answered in order. Only the main thread
+    hears of Ctrl-C; in another one, and where it is ignored, nothing changes.
+    """
+    strikes: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if main else None
+    if not callable(before):
+        yield strikes
+        return
+    signal.signal(signal.SIGINT, lambda number, _: strikes.append(number))
+    try:
+        yield strikes
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def run_stages(
     stages: Sequence[tuple[str, Callable[[], None]]],
     pipes: Sequence[Pipe[Any]],
     watch: Callable[[], None],
+    release: Callable[[], None] = lambda: None,
     every_s: float = 0.1,
 ) -> bool:
     """Run each stage in a thread of its own until all are done; True where Ctrl-C ended it.
 
     Stage i writes to `pipes[i]`, which is closed when it ends, and stage i + 1 reads from there. Ctrl-C
-    closes the first pipe and throws away what waits in it; the stages behind finish what they have. `watch`
-    is called in this thread all the while.
+    closes the first pipe and throws away what waits in it; the stages behind finish what they have. A second
+    Ctrl-C cuts all pipes and raises KeyboardInterrupt. `watch` is called in this thread all the while.
 
-    The first error in any stage cuts all pipes, so that every thread ends, and is raised here.
+    The first error in any stage, or in `watch`, cuts all pipes, so that every thread ends, and is raised
+    here.
+
+    A first stage that hangs in a device, or in a pipe that gives nothing, is left behind, and so is a thread
+    that takes very long to notice that its pipes were cut. `release` is called by the thread that ends last,
+    so that nobody uses any more what it frees.
     """
     failures: list[BaseException] = []
-    # Not Thread.join: in Python 3.11 a Ctrl-C while it waits marks a running thread as ended.
     ended = [threading.Event() for _ in stages]
+    running, lock = [len(stages)], threading.Lock()
+
+    def cut_all() -> None:
+        for pipe in pipes:
+            pipe.cut()
 
     def work(index: int, stage: Callable[[], None]) -> None:
         try:
@@ -105,39 +143,47 @@ def run_stages(
             pass
         except BaseException as error:  # carried to the caller's thread, whatever it is
             failures.append(error)
-            for pipe in pipes:
-                pipe.cut()
+            cut_all()
         finally:
             if index < len(pipes):
                 pipes[index].close()
+            with lock:
+                running[0] -= 1
+                last = not running[0]
+            if last:
+                release()
             ended[index].set()
 
     threads = [
         threading.Thread(target=work, args=(i, stage), name=f"hourglass-video-{name}", daemon=True)
         for i, (name, stage) in enumerate(stages)
     ]
-    interrupted = False
-    for thread in threads:
-        thread.start()
-    while not all(event.is_set() for event in ended):
+    with _counted_strikes() as strikes:
+        for thread in threads:
+            thread.start()
         try:
-            next((e for e in reversed(ended) if not e.is_set()), ended[0]).wait(every_s)
-            watch()
-            # A reader may hang in a device or a pipe that gives nothing; nobody waits for it any more.
-            if interrupted and all(event.is_set() for event in ended[1:]):
-                ended[0].wait(1.0)
-                break
-        except KeyboardInterrupt:
-            if interrupted:
-                for pipe in pipes:
-                    pipe.cut()
-                raise
-            interrupted = True
-            pipes[0].close(discard=True)
+            stopping = False
+            while not all(event.is_set() for event in ended):
+                next((e for e in reversed(ended) if not e.is_set()), ended[0]).wait(every_s)
+                watch()
+                if strikes and not stopping:
+                    stopping = True
+                    pipes[0].close(discard=True)
+                if len(strikes) > 1:
+                    raise KeyboardInterrupt
+                if (stopping or failures) and all(event.is_set() for event in ended[1:]):
+                    break
         except BaseException:
-            for pipe in pipes:
-                pipe.cut()
+            cut_all()
+            _wait(threads, _PATIENCE_S)
             raise
-    if failures:
-        raise failures[0]
-    return interrupted
+        _wait(threads, _HANGS_S)
+        if failures:
+            raise failures[0]
+        return bool(strikes)
+
+
+def _wait(threads: Sequence[threading.Thread], seconds: float) -> None:
+    until_s = monotonic() + seconds
+    for thread in threads:
+        thread.join(max(until_s - monotonic(), 0))

@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from hourglass.inference.sources import IMAGE_SUFFIXES
 from hourglass.inference.video.decode import camera_clip, file_clip, stream_clip
@@ -72,13 +73,22 @@ def open_clip(
     if kind == "pipe" and frame_size_px is not None:
         if rate is None:
             raise ValueError("raw frames on standard input carry no times: give --fps as well")
-        return raw_clip(sys.stdin.buffer, frame_size_px, rate, wanted)
+        return raw_clip(_standard_input(), frame_size_px, rate, wanted)
     for option, value in (("--fps", fps), ("--frame-size", frame_size_px)):
         if value is not None:
             raise ValueError(f"{option} is not for {name}: a video file tells its own")
     if kind == "pipe":
-        return stream_clip(sys.stdin.buffer, wanted, with_sound)
+        return stream_clip(_standard_input(), wanted, with_sound)
     path = Path(name)
     if not path.is_file():
         raise FileNotFoundError(f"there is no video file {name}")
     return file_clip(path, wanted, with_sound)
+
+
+def _standard_input() -> BinaryIO:
+    """Standard input without a buffer.
+
+    Python aborts at its end when another thread waits within the buffer's lock, as a reader may after Ctrl-C.
+    """
+    buffered = sys.stdin.buffer
+    return cast(BinaryIO, getattr(buffered, "raw", buffered))
