@@ -15,7 +15,7 @@ from hourglass.inference.video.smooth import (
     smoothing,
 )
 
-PAPER = OneEuro(cutoff_hz=1.2, beta=0.7, speed_cutoff_hz=1.5, lead=0.0)
+PAPER = OneEuro(cutoff_hz=1.2, beta=0.7, speed_cutoff_hz=1.5, lead=0.0, top_speed=math.inf)
 
 
 def track(seed: int, frames: int = 30, joints: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -68,12 +68,25 @@ def test_lead_lets_a_joint_go_on_with_its_speed() -> None:
     line = np.arange(60.0)[:, None, None] * np.ones((1, 1, 2)) * 3
     sure, times = np.ones((60, 1)), np.arange(60) / 25
     late, led, on_time = (
-        line[-1, 0, 0] - one_euro(line, sure, times, OneEuro(1.0, 0.0, 5.0, lead))[-1, 0, 0]
+        line[-1, 0, 0] - one_euro(line, sure, times, OneEuro(1.0, 0.0, 5.0, lead, math.inf))[-1, 0, 0]
         for lead in (0, 0.5, 1)
     )
     assert late > led > abs(on_time)
     # A filter that foresees all of the speed is in step with a line once it knows the speed.
     assert abs(on_time) < 0.1 * late
+
+
+def test_a_joint_that_jumps_there_and_back_is_not_carried_past() -> None:
+    # Left and right exchanged for three frames: as far as the person is large.
+    places = np.zeros((12, 1, 2))
+    places[4:7, 0, 0] = 100.0
+    sure, times = np.ones((12, 1)), np.arange(12) / 25
+    past = [
+        np.clip(-one_euro(places, sure, times, OneEuro(top_speed=top), 100.0)[7:], 0, None).max()
+        for top in (1.0, math.inf)
+    ]
+    # At most the lead of one frame at the top speed.
+    assert past[0] < 100 * 1.0 * 0.8 / 25 < past[1]
 
 
 def brute_savgol(places: np.ndarray, scores: np.ndarray, times: np.ndarray, s: SavitzkyGolay) -> np.ndarray:
@@ -141,8 +154,8 @@ def test_stretching_time_changes_nothing_but_the_unit(seed: int, stretch: float)
     places, scores, times = track(seed, 20)
     slow = savitzky_golay(places, scores, times * stretch, SavitzkyGolay(0.2 * stretch))
     np.testing.assert_allclose(slow, savitzky_golay(places, scores, times, SavitzkyGolay(0.2)), atol=1e-5)
-    base = OneEuro(2.0, 1.5, 1.0, 0.5)
-    slowed = OneEuro(2.0 / stretch, 1.5, 1.0 / stretch, 0.5)
+    base = OneEuro(2.0, 1.5, 1.0, 0.5, 3.0)
+    slowed = OneEuro(2.0 / stretch, 1.5, 1.0 / stretch, 0.5, 3.0 / stretch)
     np.testing.assert_allclose(
         one_euro(places, scores, times * stretch, slowed, 50.0),
         one_euro(places, scores, times, base, 50.0),
@@ -220,6 +233,7 @@ def test_jitter_is_the_mean_acceleration() -> None:
         ({"beta": -1.0}, "beta"),
         ({"speed_cutoff_hz": -2.0}, "speed_cutoff_hz"),
         ({"lead": 1.5}, "lead"),
+        ({"top_speed": 0.0}, "top_speed"),
     ],
 )
 def test_one_euro_refuses(settings_: dict[str, float], word: str) -> None:

@@ -18,6 +18,8 @@ SMOOTHINGS: tuple[str, ...] = get_args(SmoothingName)
 
 _RIDGE = 1e-10
 """Of the fit's own weight: enough to solve where a window has fewer sure frames than the curve terms."""
+_STILL = 1e-9
+"""Slower than this a joint stands still."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,20 @@ class OneEuro:
         lead: the share of its speed with which a joint is taken to go on before a new frame corrects it
             (ours: a low-pass that only looks back comes late, and late is wrong). 0 is the filter of the
             paper.
+        top_speed: no joint is taken to be faster (ours: left and right exchanged look like a speed, and to
+            go on with that would overshoot). Infinity is the filter of the paper.
 
     The defaults were chosen on a rendered clip; docs/video.md has the numbers.
     """
 
     cutoff_hz: float = 4.0
-    beta: float = 1.0
+    beta: float = 2.0
     speed_cutoff_hz: float = 2.0
-    lead: float = 0.5
+    lead: float = 0.8
+    top_speed: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("cutoff_hz", "speed_cutoff_hz"):
+        for name in ("cutoff_hz", "speed_cutoff_hz", "top_speed"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"one-euro: {name} is {getattr(self, name)}; it must be positive")
         if not self.beta >= 0:
@@ -92,8 +97,8 @@ class OneEuroState:
     """One person's filter from frame to frame; `step` takes the frames in order.
 
     The low-pass is an exponential mean in which each frame counts by its weight, so that after unsure
-    frames the next sure one takes over at once. With all weights 1 and `lead` 0 it is the filter of the
-    paper, with one speed for both coordinates.
+    frames the next sure one takes over at once. With all weights 1, `lead` 0 and an infinite `top_speed` it
+    is the filter of the paper, with one speed for both coordinates.
     """
 
     settings: OneEuro
@@ -117,6 +122,8 @@ class OneEuroState:
         settings = self.settings
         expected = self._place + settings.lead * passed_s * size_px * self._speed
         raw_speed = (points - self._place) / (passed_s * size_px)
+        fast = np.maximum(np.linalg.norm(raw_speed, axis=-1, keepdims=True), _STILL)
+        raw_speed = raw_speed * np.minimum(settings.top_speed / fast, 1.0)
         slow = _share(np.array(settings.speed_cutoff_hz), passed_s)
         # A place that nobody was ever sure of gives no speed.
         sped = slow * weight * (self._mass > 0)
