@@ -113,7 +113,8 @@ def ready(network: nn.Module) -> nn.Module:
 def quiet() -> Iterator[None]:
     """Keep the exporters' remarks from the user, and their progress bars out of standard output."""
     levels = {
-        name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "nncf", "openvino")
+        name: logging.getLogger(name).level
+        for name in ("torch.onnx", "onnxscript", "onnx_ir", "nncf", "openvino")
     }
     try:
         for name in levels:

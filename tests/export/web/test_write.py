@@ -74,6 +74,7 @@ def test_terms_lie_beside_what_they_are_of(folder: Path) -> None:
     assert (folder / "runtime" / "ThirdPartyNotices.txt").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_fewer_stacks(make_network: Any, runtime: Path, tmp_path: Path) -> None:
     told: list[str] = []
     write_web(tmp_path / "a" / "b", *make_network(), stacks=1, progress=told.append)

@@ -132,6 +132,7 @@ def _network_files(
 ) -> dict[str, bytes]:
     """Network, readings, and what the page is told of them and of the runtime's files with their sizes."""
     output = str(network.output)
+    heatmaps = output != "coordinates"
     with torch.inference_mode():
         stages = network(example(facts.input_px))
     model = slim(convert(network, facts.input_px, facts.to_json(), output))
@@ -144,7 +145,7 @@ def _network_files(
     }
     sent = {"network/model.onnx": model, **readings}
     facts_json = {
-        **model_json(facts, output != "coordinates", len(stages)),
+        **model_json(facts, heatmaps, len(stages) if heatmaps else 0),
         "calibration": _calibration(facts, stacks),
         "passes": _passes(),
         "files": {name: len(content) for name, content in sent.items()},

@@ -82,7 +82,8 @@ async function look(id, picture, square, flipTest) {
   views.forEach((view, i) => data.set(view, i * crop.length));
   const raw = await model.run({ image: new ort.Tensor("uint8", data, [views.length, 3, size, size]) });
   const read = await readings[flipTest ? 1 : 0].run(raw);
-  return Array.from({ length: facts.stages || 1 }, (_, i) => {
+  const stages = Object.keys(read).filter((name) => name.startsWith("joints_")).length;
+  return Array.from({ length: stages }, (_, i) => {
     const maps = read[`maps_${i + 1}`];
     const [joints, height, width] = maps?.dims ?? [];
     return {
