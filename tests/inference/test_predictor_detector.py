@@ -90,7 +90,7 @@ def test_thresholds_and_detectors_that_cannot_be_are_refused() -> None:
 def test_a_boxs_score_travels_with_the_pose() -> None:
     (pose,) = with_detector([[*BOXES[0], 0.123456]])(IMAGE)
     assert pose.to_dict()["box_score"] == 0.1235
-    assert Pose.from_dict(pose.to_dict()).box_score == 0.1235
+    assert Pose.from_dict(pose.to_dict()).box_score == pytest.approx(0.1235)
     (plain,) = finder()[0](IMAGE, boxes=BOXES[0])
     assert "box_score" not in plain.to_dict()
     with pytest.raises(ValueError, match="box_score is nan"):
