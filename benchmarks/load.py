@@ -1,11 +1,12 @@
 """Put a server on this machine under load, with batching and without, and print a table and JSON.
 
-    python benchmarks/load.py [--clients 50] [--seconds 60] [--warm-up 10] [-- OPTIONS OF hourglass serve]
+    python benchmarks/load.py [--clients 50] [--seconds 60] [--rounds 3] [-- OPTIONS OF hourglass serve]
 
 Each client sends one rendered person after another over its own connection, on loopback, and comes again
-after a 503 when it is told to. The same is done twice: by a server as it is, and by one that answers people
-one at a time. Errors other than 503 must be none, and after the warm-up the server's memory must not grow by
-more than 5 %. Needs the extra `serve`; nothing else should run meanwhile.
+after a 503 when it is told to. Two servers take turns: one as it is, and one that answers people one at a
+time; the ratio is the median over the pairs of turns. Errors other than 503 must be none, and after the
+warm-up neither server's memory must grow by more than 5 %. Needs the extra `serve`; nothing else should run
+meanwhile.
 """
 
 import argparse
@@ -109,44 +110,74 @@ def counted(port: int, name: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def measure(label: str, options: list[str], given: argparse.Namespace, files: list[bytes]) -> dict[str, Any]:
-    """One run against one server."""
-    warm, seen = Seen(), Seen()
-    path = "/v1/pose" if given.whole else "/v1/pose?boxes=20,20,200,280"
+class Server:
+    """One server under load: it is warmed up once, then gets its turns."""
+
+    def __init__(self, label: str, options: list[str], given: argparse.Namespace, log: Path) -> None:
+        self.label, self.options, self.given, self.log = label, options, given, log
+        self.warm, self.turns = Seen(), list[Seen]()
+        self.rates: list[float] = []
+        self.process, self.port = start(options, log)
+
+    def turn(self, files: list[bytes], seconds: float, seen: Seen) -> None:
+        """All clients for so long."""
+        path = "/v1/pose" if self.given.whole else "/v1/pose?boxes=20,20,200,280"
+        run_clients(self.given.clients, self.port, files, path, seconds, seen, self.process.pid)
+
+    def timed_turn(self, files: list[bytes]) -> None:
+        """A turn that counts."""
+        began, seen = time.monotonic(), Seen()
+        self.turn(files, self.given.seconds, seen)
+        self.rates.append(len(seen.seconds) / (time.monotonic() - began))
+        self.turns.append(seen)
+
+    def stop(self) -> dict[str, Any]:
+        """End it, and say what was seen."""
+        batches = counted(self.port, "hourglass_batches_total")
+        answered = counted(self.port, "hourglass_batch_requests_total")
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(120)
+        times = 1000 * np.array([s for seen in self.turns for s in seen.seconds] or [0.0])
+        memory = np.array([mb for seen in self.turns for _, mb in seen.memory_mb] or [0.0])
+        quarter = max(1, len(memory) // 4)
+        start_mb, end_mb = float(np.median(memory[:quarter])), float(np.median(memory[-quarter:]))
+        statuses = sum((seen.statuses for seen in self.turns), self.warm.statuses)
+        return {
+            "server": self.label,
+            "options": self.options,
+            "requests_per_s": self.rates,
+            "statuses": dict(statuses),
+            "errors_but_503": sum(n for status, n in statuses.items() if status not in ("200", "503")),
+            "median_ms": float(np.median(times)),
+            "p95_ms": float(np.percentile(times, 95)),
+            "requests_per_batch": answered / max(1.0, batches),
+            "memory_mb": [round(start_mb), round(end_mb)],
+            "memory_most_mb": round(float(memory.max())),
+            "memory_growth": end_mb / max(start_mb, 1e-9) - 1,
+            "exit_code": code,
+            "tracebacks": self.log.read_text().count("Traceback"),
+        }
+
+
+def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Both servers, in turns, so that what else the machine does falls on both alike."""
+    files = pictures()
     with tempfile.TemporaryDirectory() as folder:
-        process, port = start(options, Path(folder) / "log")
+        servers: list[Server] = []
         try:
-            run_clients(given.clients, port, files, path, given.warm_up, warm, process.pid)
-            before = counted(port, "hourglass_batches_total"), counted(port, "hourglass_batch_requests_total")
-            began = time.monotonic()
-            run_clients(given.clients, port, files, path, given.seconds, seen, process.pid)
-            spent = time.monotonic() - began
-            batches = counted(port, "hourglass_batches_total") - before[0]
-            answered = counted(port, "hourglass_batch_requests_total") - before[1]
+            for label, more in (("batched", ()), ("one at a time", ONE_AT_A_TIME)):
+                log = Path(folder) / f"{len(servers)}.log"
+                servers.append(Server(label, [*given.serve, *more], given, log))
+                servers[-1].turn(files, given.warm_up, servers[-1].warm)
+            for number in range(given.rounds):
+                for server in servers if number % 2 == 0 else servers[::-1]:
+                    server.timed_turn(files)
+            return [server.stop() for server in servers]
         finally:
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(120)
-        log = (Path(folder) / "log").read_text()
-    times = 1000 * np.array(seen.seconds or [0.0])
-    memory = np.array([mb for _, mb in seen.memory_mb] or [0.0])
-    quarter = max(1, len(memory) // 4)
-    start_mb, end_mb = float(np.median(memory[:quarter])), float(np.median(memory[-quarter:]))
-    statuses = warm.statuses + seen.statuses
-    return {
-        "server": label,
-        "options": options,
-        "requests_per_s": len(seen.seconds) / spent,
-        "statuses": dict(statuses),
-        "errors_but_503": sum(count for status, count in statuses.items() if status not in ("200", "503")),
-        "median_ms": float(np.median(times)),
-        "p95_ms": float(np.percentile(times, 95)),
-        "requests_per_batch": answered / max(1.0, batches),
-        "memory_mb": [round(start_mb), round(end_mb)],
-        "memory_most_mb": round(float(memory.max())),
-        "memory_growth": end_mb / max(start_mb, 1e-9) - 1,
-        "exit_code": code,
-        "tracebacks": log.count("Traceback"),
-    }
+            for server in servers:
+                if server.process.poll() is None:
+                    server.process.kill()
+                    server.process.wait()
 
 
 def run_clients(
@@ -170,28 +201,36 @@ def main() -> None:
     """Measure both servers, print the table and the JSON, and fail where a promise is broken."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clients", type=int, default=50, help="at once")
-    parser.add_argument("--seconds", type=float, default=60, help="of each of the two runs")
-    parser.add_argument("--warm-up", type=float, default=10, help="seconds that don't count, before each")
+    parser.add_argument("--seconds", type=float, default=60, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each of the two servers")
+    parser.add_argument("--warm-up", type=float, default=10, help="seconds of each server that don't count")
     parser.add_argument("--whole", action="store_true", help="send no boxes, which takes up to three passes")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers there")
     parser.add_argument("serve", nargs="*", help="options of hourglass serve, behind --")
     given = parser.parse_args()
-    files = pictures()
-    rows = [
-        measure("batched", list(given.serve), given, files),
-        measure("one at a time", [*given.serve, *ONE_AT_A_TIME], given, files),
-    ]
+    rows = measure(given)
     print("| server | requests/s | median ms | p95 ms | requests a batch | 503 | other errors | memory MB |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         print(
-            f"| {row['server']} | {row['requests_per_s']:.1f} | {row['median_ms']:.0f} | {row['p95_ms']:.0f} "
-            f"| {row['requests_per_batch']:.2f} | {row['statuses'].get('503', 0)} | {row['errors_but_503']} "
-            f"| {row['memory_mb'][0]} to {row['memory_mb'][1]} ({row['memory_growth']:+.1%}) |"
+            f"| {row['server']} | {np.median(row['requests_per_s']):.1f} | {row['median_ms']:.0f} "
+            f"| {row['p95_ms']:.0f} | {row['requests_per_batch']:.2f} | {row['statuses'].get('503', 0)} "
+            f"| {row['errors_but_503']} | {row['memory_mb'][0]} to {row['memory_mb'][1]} "
+            f"({row['memory_growth']:+.1%}) |"
         )
-    ratio = rows[0]["requests_per_s"] / max(rows[1]["requests_per_s"], 1e-9)
-    print(f"\nbatching answers {ratio:.2f} times as many requests\n")
-    result = {"clients": given.clients, "seconds": given.seconds, "ratio": ratio, "rows": rows}
+    ratios = np.array(rows[0]["requests_per_s"]) / np.maximum(rows[1]["requests_per_s"], 1e-9)
+    ratio = float(np.median(ratios))
+    print(
+        f"\nbatching answers {ratio:.2f} times as many requests ({ratios.min():.2f} to {ratios.max():.2f} "
+        f"over {given.rounds} pairs)\n"
+    )
+    result = {
+        "clients": given.clients,
+        "seconds": given.seconds,
+        "ratio": ratio,
+        "ratios": ratios.tolist(),
+        "rows": rows,
+    }
     text = json.dumps(result, indent=1)
     print(text)
     if given.json:

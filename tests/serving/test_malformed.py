@@ -3,10 +3,13 @@
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -29,6 +32,21 @@ def saved(kind: str) -> bytes:
 
 
 GOOD = [saved(kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP")]
+
+
+def bomb(side: int) -> bytes:
+    """A whole PNG file of one row, whose header promises a square."""
+    parts = [(b"IHDR", side.to_bytes(4, "big") * 2 + bytes([1, 0, 0, 0, 0]))]
+    parts += [(b"IDAT", zlib.compress(bytes(1 + side // 8))), (b"IEND", b"")]
+    sums = [(name, body, zlib.crc32(name + body)) for name, body in parts]
+    chunks = [
+        len(body).to_bytes(4, "big") + name + body + sum_.to_bytes(4, "big") for name, body, sum_ in sums
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+# Larger than the server allows: in bytes, and in pixels once it is decoded.
+HUGE = [GOOD[0] + bytes(120_000), bomb(60_000), bomb(2**31 - 1)]
 TYPES = [
     "image/png",
     "image/jpeg",
@@ -66,6 +84,7 @@ pictures = st.one_of(
         good,
         st.sampled_from([b"", b"<script>alert(1)</script>", b"PK\x03\x04", b"%PDF-1.7", b"\x7fELF"]),
     ),
+    st.integers(0, len(HUGE) - 1).map(lambda number: HUGE[number]),
 )
 values = st.recursive(
     st.none()
@@ -151,6 +170,7 @@ def test_malformed_requests_are_refused_and_the_server_goes_on(make_client: Any)
     send(client, counts)
     assert sum(counts.values()) >= REQUESTS
     assert counts[422] > 0.2 * REQUESTS
+    assert counts[413] > 0.02 * REQUESTS
     service = client.app.state.service
     assert (service.batcher.inside, service.budget.held, service.batcher.alive) == (0, 0, True)
     good = client.post("/v1/pose", content=GOOD[0], headers={"Content-Type": "image/jpeg"})
@@ -158,9 +178,47 @@ def test_malformed_requests_are_refused_and_the_server_goes_on(make_client: Any)
     assert 'status="500"' not in client.get("/metrics").text
 
 
+WHERE_413 = """
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 404, 405, 408, 413, 415, 422]
+"""
+
+
+@pytest.mark.parametrize(
+    ("phases", "examples", "least"),
+    [
+        ("examples,coverage", 10, 50),
+        pytest.param("examples,coverage,fuzzing", 2200, 2000, marks=pytest.mark.slow),
+    ],
+)
+def test_what_our_openapi_forbids_is_refused(
+    start_server: Any, tmp_path: Path, phases: str, examples: int, least: int
+) -> None:
+    """What schemathesis makes of the server's own document, all of it wrong somewhere."""
+    pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+    server = start_server("--timeout-s", "10")
+    (tmp_path / "st.toml").write_text(WHERE_413)
+    checks = "not_a_server_error,response_schema_conformance,status_code_conformance,"
+    checks += "content_type_conformance,negative_data_rejection"
+    line = [sys.executable, "-m", "schemathesis.cli", "--config-file", "st.toml", "run"]
+    line += [f"{server.url}/openapi.json", "--seed", "1", "--mode", "negative", "--no-color"]
+    line += ["--checks", checks, "--phases", phases, "--max-examples", str(examples)]
+    told = subprocess.run(line, capture_output=True, text=True, timeout=1500, cwd=tmp_path)
+    assert told.returncode == 0, told.stdout[-4000:] + told.stderr[-2000:]
+    counted = re.search(r"(\d+) generated, (\d+) passed", told.stdout)
+    assert counted
+    assert int(counted[1]) == int(counted[2]) >= least
+    # It still answers, and nothing went wrong inside.
+    answers = {path: urlopen(server.url + path, timeout=20).read() for path in ("/readyz", "/metrics")}
+    assert answers["/readyz"] == b'{"status":"ready"}'
+    assert b'status="5' not in answers["/metrics"]
+    assert server.stop() == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 @pytest.mark.slow
 def test_a_fuzzer_that_reads_our_openapi_finds_no_mistake(start_server: Any, tmp_path: Path) -> None:
-    """What the server's own OpenAPI document makes a fuzzer send."""
+    """What the document allows and what it forbids: every answer is one that it describes."""
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     server = start_server("--timeout-s", "10")
     line = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--seed", "1"]
