@@ -142,6 +142,26 @@ def test_openapi_tells_the_limits_and_every_route(make_client: Any) -> None:
         assert client.get(path).status_code == 404
 
 
+def test_every_answer_that_openapi_describes_has_an_example_that_fits(make_client: Any) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    client = make_client()
+    document = client.get("/openapi.json").json()
+    checked = 0
+    for path, methods in document["paths"].items():
+        for method in methods.values():
+            for status, answer in method["responses"].items():
+                if "application/json" not in answer["content"]:
+                    continue
+                content = answer["content"]["application/json"]
+                jsonschema.validate(content["example"], content["schema"])
+                assert status == "200" or content["example"]["error"]["status"] == int(status), path
+                checked += 1
+    assert checked > 12
+    # What is told of this server is what it says itself.
+    described = document["paths"]["/v1/models"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert described["example"] == client.get("/v1/models").json()
+
+
 def test_limits_are_told_in_a_sentence(make_client: Any, png: bytes) -> None:
     client = make_client(max_mb=0.08, max_megapixels=0.01, max_images=1, max_boxes=1)
     cases = (

@@ -200,13 +200,13 @@ def _add_api(app: Any, service: Service) -> None:
         methods=["GET"],
         summary="The network that answers",
         dependencies=locked,
-        responses=openapi.responses(openapi.MODELS, None, 401),
+        responses=openapi.responses(openapi.MODELS, {"models": [service.model]}, 401),
         **add,
     )
     watch: dict[str, Any] = {"response_model": None, "tags": ["watching"], "methods": ["GET"]}
-    states = openapi.responses(openapi.STATE, None, 503)
-    app.add_api_route("/healthz", healthz, summary="Whether the network answers", responses=states, **watch)
-    app.add_api_route("/readyz", readyz, summary="Whether there is room", responses=states, **watch)
+    alive, ready = (openapi.responses(openapi.STATE, {"status": word}, 503) for word in ("alive", "ready"))
+    app.add_api_route("/healthz", healthz, summary="Whether the network answers", responses=alive, **watch)
+    app.add_api_route("/readyz", readyz, summary="Whether there is room", responses=ready, **watch)
     text = {
         200: {"description": "Prometheus text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
     }

@@ -186,16 +186,32 @@ _ERRORS = {
 }
 
 
+_SAID = {
+    400: "the connection was closed before the request was whole",
+    401: "the API key is missing or wrong",
+    408: "the request took longer than 30 s to arrive",
+    413: "picture 1 has 20000 x 20000 pixels; 50 million is the most",
+    415: "send a picture as image/jpeg (or png, webp, gif, bmp), several as multipart/form-data, "
+    "or base64 as application/json",
+    422: "picture 1 is not a JPEG, PNG, WebP, GIF or BMP file",
+    500: "something went wrong here; the server's log has it as 5f0c9a1e",
+    503: "64 requests are waiting already; try again",
+}
+
+
 def responses(schema: Schema, example: Any, *errors: int) -> dict[int | str, dict[str, Any]]:
     """A route's answers: one good one, and those that are no success."""
-    good = {"schema": schema} if example is None else {"schema": schema, "example": example}
     found: dict[int | str, dict[str, Any]] = {
-        200: {"description": "Good.", "content": {"application/json": good}}
+        200: {
+            "description": "Good.",
+            "content": {"application/json": {"schema": schema, "example": example}},
+        }
     }
     for status in errors:
+        said = {"error": {"status": status, "message": _SAID[status]}}
         found[status] = {
             "description": _ERRORS[status],
-            "content": {"application/json": {"schema": ERROR}},
+            "content": {"application/json": {"schema": ERROR, "example": said}},
         }
         if status == 503:
             found[status]["headers"] = {
@@ -272,6 +288,8 @@ def pose_request(settings: Settings) -> dict[str, Any]:
                 "image/jpeg": raw,
                 "image/png": raw,
                 "image/webp": raw,
+                "image/gif": raw,
+                "image/bmp": raw,
                 "application/octet-stream": raw,
                 "multipart/form-data": {"schema": as_form},
                 "application/json": {"schema": as_json, "example": example},
