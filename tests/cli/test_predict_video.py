@@ -228,11 +228,15 @@ def test_mistakes_are_found_before_the_network_is_loaded(clip: Path, tmp_path: P
         (("--fps", "30"), "--fps is not for"),
         (("--frame-size", "4by4"), "--frame-size '4by4'"),
         (("--resume", "--json", "-"), "give --json a file"),
+        (("--csv", tmp_path), "--csv .* is a folder"),
     ):
         failed = run(clip, tmp_path / "out", *words)
         assert failed.exception is not None
         with pytest.raises(ValueError, match=text):
             raise failed.exception
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write into .*file"):
+        raise run(clip, tmp_path / "out", "--csv", tmp_path / "file" / "t.csv").exception or AssertionError
     assert len(loaded) == before
     missing = run(tmp_path / "none.mp4", tmp_path / "out")
     assert isinstance(missing.exception, FileNotFoundError)

@@ -107,6 +107,11 @@ def predict_video(
         raise ValueError("--resume goes on with a file: give --json a file instead of -")
     if overlay or json_path is None:
         output_folder(out)
+    if options.csv is not None:
+        # Written last, so that a mistake would be told after hours.
+        if options.csv.is_dir():
+            raise ValueError(f"--csv {options.csv} is a folder: name a file")
+        output_folder(options.csv.parent)
     clip = open_clip(name, selection, options.fps, size_px, with_sound=overlay)
     try:
         if clip.total == 0:
