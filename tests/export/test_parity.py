@@ -109,7 +109,7 @@ def test_pck_counts_where_there_are_labels() -> None:
     assert parity.pck_difference is not None
     assert parity.pck_difference < -10
     assert not any("PCK" in miss for miss in misses(parity, INT8))  # thirteen people are too few to judge by
-    assert any("PCK@0.2 differs by" in miss for miss in misses(replace(parity, scored=100), INT8))
+    assert any("PCK@0.2 differs by" in miss for miss in misses(replace(parity, scored=300), INT8))
 
 
 def test_equal_peaks_are_undecided() -> None:

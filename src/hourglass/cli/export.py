@@ -51,7 +51,7 @@ def export(
     root: Annotated[str, typer.Option(help="--data: its folder, the pack file, or COCO's photos.")] = "",
     split: Annotated[str, typer.Option(help="--data: which part, train, val or test.")] = "val",
     annotations: Annotated[str, typer.Option(help="--data coco: the JSON file.")] = "",
-    people: Annotated[int, typer.Option(min=0, help="Compare on at most so many people; 0: all.")] = 200,
+    people: Annotated[int, typer.Option(min=0, help="Compare on at most so many people; 0: all.")] = 500,
     runtime: Annotated[
         Path | None,
         typer.Option(help="--to web: a copy of onnxruntime-web's npm package; else it is fetched."),

@@ -15,7 +15,7 @@ from hourglass.inference.forward import merge_views, read_stage
 
 Progress = Callable[[int, int], None]
 
-FEWEST_SCORED = 100
+FEWEST_SCORED = 300
 """Below so many labelled people a difference in PCK is told but not judged: one joint weighs too much."""
 _CHUNK = 8
 _DRAWS = 8
