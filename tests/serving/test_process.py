@@ -74,28 +74,36 @@ def test_a_large_body_is_refused_with_a_sentence_that_arrives(server: Any) -> No
     client.close()
 
 
-def test_a_signal_ends_it_after_what_is_in_flight(server: Any, png: bytes) -> None:
+def test_a_signal_ends_it_after_what_is_in_flight(start_server: Any, png: bytes) -> None:
     """Each of four requests waits a second for others, so the signal comes while all are inside."""
+    server = start_server("--batch-ms", "1000", "--batch-size", "64")
     answers: list[tuple[int, int]] = []
 
     def ask() -> None:
-        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         client.request("POST", "/v1/pose?boxes=1,1,90,90", png, PNG)
         answer = client.getresponse()
         answers.append((answer.status, len(json.loads(answer.read())["images"][0]["people"])))
         client.close()
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    until = time.monotonic() + 20
-    inside = b""
-    while b"\nhourglass_inside 4.0" not in inside and not answers:
-        assert time.monotonic() < until
-        client.request("GET", "/metrics")
-        inside = client.getresponse().read()
-    client.close()
+    def four_inside() -> bool:
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        inside = b""
+        while b"\nhourglass_inside 4.0" not in inside and not answers:
+            client.request("GET", "/metrics")
+            inside = client.getresponse().read()
+        client.close()
+        return not answers
+
+    for _ in range(5):  # on a busy machine the first may be answered before the last has come
+        answers.clear()
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        if four_inside():
+            break
+        for thread in threads:
+            thread.join(60)
     assert not answers
     assert server.stop() == 0
     for thread in threads:
