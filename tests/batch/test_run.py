@@ -201,6 +201,7 @@ def test_a_picture_that_kills_every_worker_is_given_up(weights: Path, tmp_path: 
     assert (bad["image_id"], bad["error"]) == ("bad.png", "the worker died 2 times on this picture")
 
 
+@pytest.mark.slow
 def test_through_a_client_a_task_in_the_cluster_is_the_driver(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

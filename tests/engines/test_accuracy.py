@@ -27,6 +27,7 @@ def crops_of(people: list[PersonRecord], side_px: int) -> Tensor:
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @torch.inference_mode()
 def test_heatmaps_of_real_people(real_data: Path, relative: Apart) -> None:

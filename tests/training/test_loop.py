@@ -132,6 +132,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> Non
     assert load_checkpoint(out / CHECKPOINT)["step"] == rows[-1]["step"]
 
 
+@pytest.mark.slow
 def test_a_longer_run_learns(tmp_path: Path) -> None:
     """An all-zero answer is what training starts from; a hundred steps must do better than that."""
     out = tmp_path / "run"
