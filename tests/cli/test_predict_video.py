@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import sys
 import time
@@ -174,7 +173,7 @@ def test_ctrl_c_says_how_to_go_on(clip: Path, tmp_path: Path, monkeypatch: pytes
     def struck(self: Any, image: Any) -> Any:
         calls[0] += 1
         if calls[0] == 6:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # in this thread, which is not the main one
         time.sleep(0.03)
         return follow(self, image)
 
