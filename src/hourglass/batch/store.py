@@ -47,7 +47,7 @@ def locate(place: str) -> tuple[Any, str]:
         files, path = fs.FileSystem.from_uri(place)
         return files, path.rstrip("/")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        pass  # not one of pyarrow's own
+        pass  # no URL of pyarrow's own kinds: fsspec is asked next, and its refusal is what the user reads
     try:
         import fsspec
 

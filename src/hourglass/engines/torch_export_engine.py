@@ -139,6 +139,7 @@ def read(path: Path) -> tuple[Program, dict[str, Tensor], tuple[str, ...], str, 
         raise EngineError(f"there is no engine file {path}")
     try:
         archive = open_archive(path.read_bytes())
+    # zipfile says NotImplementedError for a compression or version that damaged bytes ask for.
     except (BadZipFile, EOFError, NotImplementedError, *_STUMBLES) as error:
         raise EngineError(
             f"{path} can't be read as a program of torch.export: {_what(error)}; it is damaged, foreign, or "

@@ -141,3 +141,10 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
         runtime_files(tmp_path)
     with pytest.raises(RuntimeUnavailable, match="there is no"):
         runtime_files(tmp_path / "missing")
+
+
+def test_without_npm_the_registry_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NPM_CONFIG_REGISTRY", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeUnavailable, match="set NPM_CONFIG_REGISTRY"):
+        runtime_files(cache=tmp_path / "cache")

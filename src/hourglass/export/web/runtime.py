@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import subprocess
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -17,9 +18,8 @@ from hourglass.data.sources import RemoteFile
 NAME = "onnxruntime-web"
 VERSION = "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-"""Of the package's tarball, as https://registry.npmjs.org/onnxruntime-web/1.30.0 tells it."""
+"""Of the package's tarball, as npm tells it (`npm view onnxruntime-web@1.30.0 dist.integrity`)."""
 SIZE = 33_106_585
-REGISTRY = "https://registry.npmjs.org"
 
 FILES = {
     "ort.js": (
@@ -50,7 +50,7 @@ def runtime_files(
     Args:
         local: the package's tarball or its unpacked folder; then no connection is opened.
         progress: is told of a download.
-        registry: where npm packages are; by default `$NPM_CONFIG_REGISTRY`, else npm's own.
+        registry: where npm packages are; by default `$NPM_CONFIG_REGISTRY`, else the one that npm is set to.
         cache: folder that keeps the tarball; by default `hourglass` in `$XDG_CACHE_HOME` or `~/.cache`.
 
     Raises RuntimeUnavailable, naming file or address, when it can't be had, is damaged or another version.
@@ -68,7 +68,7 @@ def runtime_files(
         if _integrity(content) == INTEGRITY:
             return _from_tarball(content, str(path))
         path.unlink()  # damaged on the disk since it was fetched
-    _fetch(path, registry or os.environ.get("NPM_CONFIG_REGISTRY") or REGISTRY, progress)
+    _fetch(path, registry or os.environ.get("NPM_CONFIG_REGISTRY") or _npm_registry(), progress)
     content = path.read_bytes()
     if _integrity(content) != INTEGRITY:
         path.unlink()
@@ -77,6 +77,17 @@ def runtime_files(
 
 
 _INSTEAD = f"try again, or get the package elsewhere (`npm pack {NAME}@{VERSION}`) and give it with --runtime"
+
+
+def _npm_registry() -> str:
+    """Where this machine's npm gets packages from."""
+    try:
+        asked = ["npm", "config", "get", "registry"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        raise RuntimeUnavailable(
+            f"npm does not tell where {NAME} is to be had: install it or set NPM_CONFIG_REGISTRY; {_INSTEAD}"
+        ) from error
 
 
 def _fetch(path: Path, registry: str, progress: Callable[[str], None]) -> None:
