@@ -81,14 +81,40 @@ def convert(
     """
     network = ready(network)
     crops = example(input_px).expand(2, -1, -1, -1)
+    proto = traced(
+        network,
+        (crops,),
+        ["image"],
+        list(names or stage_names(network, input_px)),
+        "this network",
+        ({0: torch.export.Dim("batch", min=1)},),
+    )
+    for node in proto.graph.node:
+        del node.metadata_props[:]  # the exporter's notes, with folders of this machine
+    _describe(proto, facts, Signature(input_px, output, "fp32"), metadata or {})
+    return bytes(proto.SerializeToString())
+
+
+def traced(
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    what: str,
+    dynamic_shapes: Any = None,
+) -> Any:
+    """An `onnx.ModelProto` of a module, traced with the examples.
+
+    Raises EngineError where the exporter's packages are missing or it can't express `what`.
+    """
     try:
         with quiet():
             program = torch.onnx.export(
-                network,
-                (crops,),
-                input_names=["image"],
-                output_names=list(names or stage_names(network, input_px)),
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                module,
+                examples,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=dynamic_shapes,
                 opset_version=OPSET,
                 dynamo=True,
                 verbose=False,
@@ -96,13 +122,9 @@ def convert(
     except ImportError as error:
         raise EngineError(f"ONNX needs a package ({error}); pip install 'hourglass-pose[export]'") from error
     except torch.onnx.OnnxExporterError as error:
-        raise EngineError(f"ONNX can't express this network: {str(error).splitlines()[0]}") from error
+        raise EngineError(f"ONNX can't express {what}: {str(error).splitlines()[0]}") from error
     assert program is not None
-    proto = program.model_proto
-    for node in proto.graph.node:
-        del node.metadata_props[:]  # the exporter's notes, with folders of this machine
-    _describe(proto, facts, Signature(input_px, output, "fp32"), metadata or {})
-    return bytes(proto.SerializeToString())
+    return program.model_proto
 
 
 def quantise(

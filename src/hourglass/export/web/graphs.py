@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from hourglass.checkpoint import WeightFacts
-from hourglass.engines.engine import EngineError, quiet
-from hourglass.engines.onnx_engine import OPSET, OnnxNetwork
+from hourglass.engines.engine import EngineError
+from hourglass.engines.onnx_engine import OnnxNetwork, traced
 from hourglass.inference.forward import merge_views, read_stage, run_stages
 
 TOLERANCE = 1e-3
@@ -51,23 +51,14 @@ def reading(facts: WeightFacts, output: str, stages: Sequence[Tensor], flip_test
     views = 2 if flip_test else 1
     raw = tuple(torch.zeros(views, *stage.shape[1:]) for stage in stages)
     kinds = ("joints", "scores", *(("maps", "covariances") if raw[0].ndim == 4 else ()))
-    try:
-        with quiet():
-            program = torch.onnx.export(
-                _Reading(facts, output, flip_test).eval(),
-                raw,
-                input_names=[f"stage_{i + 1}" for i in range(len(raw))],
-                output_names=[f"{kind}_{i + 1}" for i in range(len(raw)) for kind in kinds],
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-            )
-    except ImportError as error:
-        raise EngineError(f"ONNX needs a package ({error}); pip install 'hourglass-pose[export]'") from error
-    except torch.onnx.OnnxExporterError as error:
-        raise EngineError(f"ONNX can't express the decoding: {str(error).splitlines()[0]}") from error
-    assert program is not None
-    return slim(bytes(program.model_proto.SerializeToString()))
+    proto = traced(
+        _Reading(facts, output, flip_test).eval(),
+        raw,
+        [f"stage_{i + 1}" for i in range(len(raw))],
+        [f"{kind}_{i + 1}" for i in range(len(raw)) for kind in kinds],
+        "the decoding",
+    )
+    return slim(bytes(proto.SerializeToString()))
 
 
 def slim(model: bytes) -> bytes:
