@@ -60,7 +60,7 @@ OPTIONAL = {"onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "fastapi", 
 OPTIONAL |= {"av", "faster_coco_eval", "ray", "prometheus_client", "supervision", "pandas"}
 """What only an extra installs; `import hourglass.anything` must work without."""
 
-MAX_LINES = 400
+MAX_LINES = 600
 
 
 def module_name(path: Path) -> str:
