@@ -12,7 +12,7 @@ from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import PersonRecord
 from hourglass.evaluation.evaluate import Predictions
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 # Red, green and blue blobs stand for the three joints of a person.
 RGB = Skeleton(

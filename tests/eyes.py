@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hourglass.core.skeleton import Skeleton
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 SIDE = 64
 STRIDE = 4

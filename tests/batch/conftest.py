@@ -12,7 +12,8 @@ import torch
 from hourglass.core.skeleton import LSP14
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts, save_weights
+from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.facts import WeightFacts
 
 
 def poisonous() -> None:

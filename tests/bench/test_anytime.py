@@ -18,7 +18,8 @@ from hourglass.models.anytime import FirstStacks
 from hourglass.models.build import build_network
 from hourglass.recipe.data import DataRecipe
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts, save_weights
+from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.facts import WeightFacts
 
 
 def saved(folder: Path, stacks: int) -> Path:

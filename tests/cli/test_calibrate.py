@@ -14,7 +14,8 @@ from hourglass.core.skeleton import LSP14
 from hourglass.evaluation.evaluate import load_predictions, save_predictions
 from hourglass.inference.predictor import Predictor
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts, load_weights, save_weights
+from hourglass.weights.checkpoint import load_weights, save_weights
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import network_from_facts
 
 app = typer.Typer()

@@ -15,7 +15,8 @@ from typer.testing import CliRunner, Result
 from hourglass.cli.evaluate import evaluate
 from hourglass.core.skeleton import LSP14, MPII16, Skeleton
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts, save_weights
+from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import network_from_facts
 
 app = typer.Typer()

@@ -17,7 +17,8 @@ from hourglass.inference.sinks import write_picture
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.synthetic.render import render
-from hourglass.weights.checkpoint import WeightFacts, save_weights
+from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.facts import WeightFacts
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,8 @@ from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts, save_weights
+from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.facts import WeightFacts
 
 app = typer.Typer()
 app.command()(predict)

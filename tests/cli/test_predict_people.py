@@ -15,7 +15,8 @@ from hourglass.cli.predict import predict
 from hourglass.core.skeleton import LSP14
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts, save_weights
+from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.facts import WeightFacts
 from inference.detection.yolox_files import finished_file
 from inference.video.clips import dotted, needs_av, triangle, write_clip
 

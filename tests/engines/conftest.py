@@ -7,7 +7,7 @@ from torch import Tensor
 from hourglass.core.skeleton import LSP14
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from plain_layers import live_statistics
 
 SIDE = 64

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hourglass.engines import onnx_engine as engine
-from hourglass.engines.engine import EngineError, Signature
+from hourglass.engines.entry import EngineError, Signature
 from hourglass.models.stacked_hourglass import StackedHourglass
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import load_network
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")

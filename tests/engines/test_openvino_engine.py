@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from hourglass.engines import openvino_engine as engine
-from hourglass.engines.engine import EngineError, Signature
+from hourglass.engines.entry import EngineError, Signature
 from hourglass.models.stacked_hourglass import StackedHourglass
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import load_network
 
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")

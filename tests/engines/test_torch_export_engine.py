@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from hourglass.engines import torch_export_engine as engine
-from hourglass.engines.engine import EngineError, Signature
+from hourglass.engines.entry import EngineError, Signature
 from hourglass.models.stacked_hourglass import StackedHourglass
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import load_network
 
 Apart = Callable[[list[Tensor], list[Tensor]], float]

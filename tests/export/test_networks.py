@@ -13,7 +13,7 @@ from hourglass.export.people import People
 from hourglass.export.write import SUFFIXES, Target, write
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import load_network
 from plain_layers import live_statistics
 

@@ -13,7 +13,7 @@ from hourglass.inference.sinks import write_picture
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.synthetic.render import load_records
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 RECIPE = NetworkRecipe("hg", features=8, depth=1)
 LSP = WeightFacts("small", RECIPE, LSP14, 64, (0.0,) * 3, (1.0,) * 3)

@@ -13,12 +13,12 @@ import torch
 from eyes import FACTS, SIDE, THREE, Eyes, drawn
 from hourglass.core.skeleton import LSP14
 from hourglass.core.structs import Decoding
-from hourglass.engines.engine import EngineError
+from hourglass.engines.entry import EngineError
 from hourglass.export.write import SUFFIXES, Target, first_stacks, write
 from hourglass.inference.predictor import Predictor
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import load_network
 
 JOINTS = np.random.default_rng(0).uniform(21, 42, (3, 3, 2))

@@ -12,7 +12,7 @@ from hourglass.inference.backends import make_runnable
 from hourglass.inference.predictor import Predictor
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from plain_layers import live_statistics
 
 CPU = torch.device("cpu")
@@ -84,7 +84,7 @@ def test_engines_run_on_the_cpu() -> None:
 
 def test_an_exported_file_keeps_to_what_it_was_made_for(tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="openvino is not installed")
-    from hourglass.engines.engine import Signature
+    from hourglass.engines.entry import Signature
     from hourglass.engines.openvino_engine import convert, save
 
     path = tmp_path / "small.xml"

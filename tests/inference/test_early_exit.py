@@ -12,7 +12,7 @@ from hourglass.inference.forward import answer_stages
 from hourglass.models.multi_scale import MultiScaleStackedHourglass
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from plain_layers import live_statistics
 
 FACTS = WeightFacts("test", NetworkRecipe(stacks=4), LSP14, 64, (0.0,) * 3, (1.0,) * 3, decoding="argmax")

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from hourglass.core.skeleton import Skeleton
 from hourglass.data.loading.images import ImageError
 from hourglass.inference import predictor as module
-from hourglass.inference.device import Precision
 from hourglass.inference.predictor import Predictor
+from hourglass.inference.runner import Precision
 from hourglass.models import heatmap
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.weights.calibration import Calibration
-from hourglass.weights.checkpoint import WeightFacts, WeightsError, save_weights
+from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.facts import WeightFacts, WeightsError
 
 DOTS = Skeleton(
     name="dots",

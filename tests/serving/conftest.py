@@ -24,7 +24,7 @@ from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.serving.settings import Settings
 from hourglass.synthetic.render import render
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 Picture = npt.NDArray[np.uint8]
 MakeClient = Callable[..., Any]

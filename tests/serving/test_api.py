@@ -273,7 +273,7 @@ def test_a_network_of_coordinates_has_no_heatmaps(make_client: Any, png: bytes) 
     from hourglass.core.skeleton import LSP14
     from hourglass.models.build import build_network
     from hourglass.recipe.network import NetworkRecipe
-    from hourglass.weights.checkpoint import WeightFacts
+    from hourglass.weights.facts import WeightFacts
 
     recipe = NetworkRecipe(build="deeppose", stacks=1, width=2, view_px=32, dropout=0.0)
     facts = WeightFacts("deep", recipe, LSP14, 64, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -22,7 +22,8 @@ from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training import losses
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import BEST, CHECKPOINT, LAST, Interrupted, TrainingError, train
-from hourglass.weights.checkpoint import WeightsError, load_checkpoint, load_weights
+from hourglass.weights.checkpoint import load_checkpoint, load_weights
+from hourglass.weights.facts import WeightsError
 from shard_cases import numbered
 
 TINY = [

@@ -19,14 +19,13 @@ from hourglass.core.skeleton import COCO17, LSP14, Skeleton
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.weights.calibration import Calibration
 from hourglass.weights.checkpoint import (
-    WeightFacts,
-    WeightsError,
     load_checkpoint,
     load_weights,
     replace_facts,
     save_checkpoint,
     save_weights,
 )
+from hourglass.weights.facts import WeightFacts, WeightsError
 
 FACTS = WeightFacts(
     name="tiny",

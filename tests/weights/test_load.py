@@ -18,7 +18,8 @@ from hourglass.models.workshop import WorkshopStackedHourglass
 from hourglass.recipe.data import DataRecipe
 from hourglass.recipe.network import NetworkRecipe, RecipeError
 from hourglass.recipe.recipe import Recipe, TargetRecipe, load_recipe
-from hourglass.weights.checkpoint import WeightFacts, WeightsError, save_weights
+from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.facts import WeightFacts, WeightsError
 from hourglass.weights.load import facts_of, load_network, network_from_facts
 from leeds_archives import LSP, LSPET
 

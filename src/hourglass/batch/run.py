@@ -141,15 +141,17 @@ def _settings(
     answering: Answering, source: Source, place: str
 ) -> tuple[dict[str, bytes], str, dict[str, Any]]:
     """The weights' files, their name, and everything that a second run must agree with."""
-    from hourglass.weights.load import load_network
-    from hourglass.weights.published import resolve
+    from hourglass.weights.exported import read_facts
+    from hourglass.weights.published import artifact_of, resolve
 
     path = resolve(answering.weights)
     if answering.precision == "int8" and path.suffix != ".xml":
         raise ValueError(
             "int8 in a batch needs an OpenVINO file that was exported with int8: --weights FILE.xml"
         )
-    _, facts = load_network(path)
+    facts = read_facts(path)
+    if answering.backend != "torch" and answering.stacks is None and answering.precision in ("auto", "fp32"):
+        path = artifact_of(path) or path  # runs without torch
     files = [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
     weights = {file.name: file.read_bytes() for file in files}
     digest = hashlib.sha256(b"".join(weights.values())).hexdigest()

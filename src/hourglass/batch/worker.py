@@ -145,7 +145,7 @@ class Worker:
 
     def _answer(self, items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """Rows of a block's pictures, in their order."""
-        from hourglass.data.loading.loader import ahead
+        from hourglass.data.loading.ahead import ahead
 
         size = max(_CHUNK, self.predictor.batch_size)
         # Threads read the next pictures while the network looks at these.
@@ -228,17 +228,17 @@ class Worker:
 def _load(job: Job) -> "Predictor":
     """The predictor, with its threads set before anything is compiled for them."""
     import cv2
-    import torch
 
     from hourglass.inference.detection.yolox import MIN_SCORE, Yolox
     from hourglass.inference.predictor import Predictor
 
-    torch.set_num_threads(job.threads)
     cv2.setNumThreads(job.threads)
     with tempfile.TemporaryDirectory(prefix="hourglass-weights-") as folder:
         for name, content in job.weights.items():
             (Path(folder) / name).write_bytes(content)
-        predictor = Predictor.from_pretrained(Path(folder) / next(iter(job.weights)), **job.settings)
+        predictor = Predictor.from_pretrained(
+            Path(folder) / next(iter(job.weights)), **job.settings, threads=job.threads
+        )
         if job.detector is not None:
             path = Path(folder) / "detector.onnx"
             path.write_bytes(job.detector)

@@ -18,7 +18,7 @@ from hourglass.models.build import build_network, channels_last
 from hourglass.models.size import forward_flops
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.synthetic.render import load_records
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 
 def benchmark_predicting(

@@ -19,7 +19,7 @@ from hourglass.recipe.network import NetworkRecipe
 from hourglass.synthetic.render import load_records
 from hourglass.training.losses import heatmap_loss
 from hourglass.training.memory import keep_freed_memory
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 EXPECTED = {"stacks": 1, "features": 2, "input_px": 2, "batch_size": 1, "people": 1, "dataset": 1}
 """The exponent that the arithmetic of each axis has: convolutions are square in width and in side."""

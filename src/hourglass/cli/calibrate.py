@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hourglass.core.structs import PersonRecord
     from hourglass.evaluation.calibrate import Study
     from hourglass.evaluation.evaluate import Predictions
-    from hourglass.weights.checkpoint import WeightFacts
+    from hourglass.weights.facts import WeightFacts
 
 FIGURES = (".png", ".pdf", ".svg")
 

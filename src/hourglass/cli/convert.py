@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from hourglass.weights.checkpoint import WeightFacts
+    from hourglass.weights.facts import WeightFacts
 
 TARGETS = ("state-dict", "folder", "hub")
 

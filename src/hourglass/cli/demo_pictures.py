@@ -16,7 +16,7 @@ from hourglass.inference.sinks import write_picture
 from hourglass.synthetic.render import Scene, render
 
 PHOTO = "grace_hopper.jpg"
-"""A portrait, in the public domain, that matplotlib carries."""
+"""Grace Hopper by James S. Davis of the U.S. Navy, 1984: a portrait in the public domain, beside this file."""
 PHOTO_BOX = (-80.0, 28.0, 672.0, 1344.0)
 """x, y, w, h of her whole body, most of it below the frame: networks of whole people know a portrait only at
 that size."""
@@ -60,10 +60,8 @@ def run_demo(
 
 
 def photo_path() -> Path:
-    """Where matplotlib keeps the photo."""
-    from matplotlib.cbook import get_sample_data
-
-    return Path(str(get_sample_data(PHOTO, asfileobj=False)))
+    """Where the photo is."""
+    return Path(__file__).with_name(PHOTO)
 
 
 def _box(scene: Scene) -> list[float]:

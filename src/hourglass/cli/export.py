@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from hourglass.export.parity import Parity, Progress, Tolerance
     from hourglass.export.people import People
-    from hourglass.weights.checkpoint import WeightFacts
+    from hourglass.weights.facts import WeightFacts
 
 TARGETS = ("onnx", "openvino", "torch-export", "web")
 
@@ -39,7 +40,11 @@ def export(
         ),
     ] = "",
     decode_in_graph: Annotated[
-        bool, typer.Option("--decode-in-graph", help="Let the file answer with joints, too.")
+        bool,
+        typer.Option("--decode-in-graph", help="Let torch's program answer with joints, as the others do."),
+    ] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="onnx, openvino: store large tensors as fp16, at half the size.")
     ] = False,
     check: Annotated[
         str, typer.Option(metavar="PATH", help="Compare with torch on these photos (folder, glob) or a pack.")
@@ -60,11 +65,11 @@ def export(
 ) -> None:
     """Write weights as a file for ONNX Runtime, OpenVINO or torch alone, or as a page that runs in a browser.
 
-    The file takes uint8 crops in any number and says how: joints, colours, heatmaps, licence. Then it is run
-    and compared with torch, and deleted if it answers otherwise (exit code 2). Without --check or --data
-    the people are rendered ones; photos of the kind that you have tell more.
+    The file takes uint8 crops in any number, answers with joints, and says how: names, colours, licence.
+    Then it is run and compared with torch, and deleted if it answers otherwise (exit code 2). Without
+    --check or --data the people are rendered ones; photos of the kind that you have tell more.
 
-    Example: hourglass export hg2_small_192 --to onnx --decode-in-graph
+    Example: hourglass export hg2_small_192 --to onnx --half
 
     Then: hourglass predict photos --weights hg2_small_192.onnx
 
@@ -77,7 +82,13 @@ def export(
     if json not in ("", "-") and Path(json).is_dir():
         raise IsADirectoryError(f"--json {json} is a folder, not a file")
     if to == "web":
-        given = {"--int8": int8, "--decode-in-graph": decode_in_graph, "--check": check, "--data": data}
+        given = {
+            "--int8": int8,
+            "--half": half,
+            "--decode-in-graph": decode_in_graph,
+            "--check": check,
+            "--data": data,
+        }
         _export_web(weights, out, stacks, runtime, json, [name for name, used in given.items() if used])
         return
     if runtime is not None:
@@ -87,7 +98,15 @@ def export(
     if (root or annotations) and not data:
         raise ValueError("--root and --annotations are of --data KIND; photos go with --check PATH")
     _export_file(
-        weights, to, out, stacks, int8, decode_in_graph, (check, data, root, split, annotations, people), json
+        weights,
+        to,
+        out,
+        stacks,
+        int8,
+        half,
+        decode_in_graph,
+        (check, data, root, split, annotations, people),
+        json,
     )
 
 
@@ -97,6 +116,7 @@ def _export_file(
     out: Path | None,
     stacks: str,
     int8: str,
+    half: bool,
     decode_in_graph: bool,
     source: tuple[str, str, str, str, str, int],
     json: str,
@@ -104,19 +124,21 @@ def _export_file(
     from hourglass.export.run import ParityError, export_file, tolerance
     from hourglass.export.write import SUFFIXES, check_plain, check_target, first_stacks
     from hourglass.weights.load import load_network
+    from hourglass.weights.published import resolve
 
-    network, facts = load_network(weights)
+    made_from = resolve(weights)
+    network, facts = load_network(made_from)
     check_plain(network)
     network, facts = first_stacks(network, facts, _count(stacks))
     path = out or Path(f"{Path(facts.name).name}{SUFFIXES[to]}")  # type: ignore[index]  # checked before
-    check_target(to, path, bool(int8))  # type: ignore[arg-type]
+    check_target(to, path, bool(int8), half)  # type: ignore[arg-type]
     people = _people(network, facts, *source)
     crops = _calibration(int8, weights) if int8 else None
     told = {
         "out": str(path),
         "to": to,
-        "precision": "int8" if int8 else "fp32",
-        "decode_in_graph": decode_in_graph,
+        "precision": "int8" if int8 else "fp16" if half else "fp32",
+        "decode_in_graph": decode_in_graph or to != "torch-export",
         "stacks": stacks,
         "weights": facts.name,
         "input_px": facts.input_px,
@@ -125,7 +147,7 @@ def _export_file(
         "checked_on": people.source,
         "rendered": people.rendered,
     }
-    limits = tolerance(bool(int8))
+    limits = tolerance(bool(int8), half)
     try:
         with _bar() as progress:
             done = export_file(
@@ -136,6 +158,8 @@ def _export_file(
                 people,
                 calibration=crops,
                 decode_in_graph=decode_in_graph,
+                half=half,
+                made_from=sha256(made_from.read_bytes()).hexdigest(),
                 say=_say,
                 progress=progress,
             )
@@ -202,17 +226,45 @@ def _export_web(
         raise ValueError(f"{wrong[0]} does not go with --to web, whose page reads heatmaps and checks itself")
     if out is None:
         raise ValueError("--to web needs a new folder to write: --out FOLDER")
-    from hourglass.export.write import check_plain
-    from hourglass.web.browser import write_web
-    from hourglass.weights.load import load_network
+    from hourglass.engines import onnx_file
+    from hourglass.web.browser.write import check_free, write_web
+    from hourglass.weights.exported import exported_facts
 
-    network, facts = load_network(weights)
-    check_plain(network)
-    write_web(out, network, facts, stacks=_count(stacks), runtime=runtime, progress=_say)
+    check_free(out)
+    with _onnx_file(weights, _count(stacks)) as path:
+        model, text, signature = onnx_file.read(path)
+        facts = exported_facts(path, text, signature)
+    write_web(out, model, facts, signature, runtime=runtime, progress=_say)
     files = sorted(str(file) for file in out.rglob("*") if file.is_file())
     _write_json(json, {"out": str(out), "to": "web", "weights": facts.name, "stacks": stacks, "files": files})
     if json != "-":
         typer.echo(f"{out}: {len(files)} files; to try it: python -m http.server -d {out}")
+
+
+@contextmanager
+def _onnx_file(weights: str | None, stacks: int | None) -> Iterator[Path]:
+    """The ONNX file of weights: the one that they have, or one that is written now and held to torch."""
+    from tempfile import TemporaryDirectory
+
+    from hourglass.weights.published import artifact_of, resolve
+
+    path = resolve(weights)
+    ready = path if path.suffix == ".onnx" else artifact_of(path)
+    if ready is not None and stacks is None:
+        yield ready
+        return
+    from hourglass.export.run import export_file
+    from hourglass.export.write import check_plain, first_stacks
+    from hourglass.weights.load import load_network
+
+    network, facts = load_network(path)
+    check_plain(network)
+    network, facts = first_stacks(network, facts, stacks)
+    with TemporaryDirectory() as folder, _bar() as progress:
+        people = _people(network, facts, "", "", "", "", "", 0)
+        out = Path(folder) / "model.onnx"
+        export_file(network, facts, "onnx", out, people, half=True, say=_say, progress=progress)
+        yield out
 
 
 def _say(what: str) -> None:

@@ -158,7 +158,7 @@ def predict(
     if overlay or heatmaps:
         output_folder(out)
     predictor = make_predictor()
-    if heatmaps and predictor.network.output == "coordinates":
+    if heatmaps and not predictor.runner.heatmaps:
         raise ValueError(
             f"{predictor.facts.name} answers with coordinates and has no heatmaps: leave out --heatmaps"
         )
@@ -238,7 +238,7 @@ class _Job:
             for i, pose in enumerate(poses):
                 person = "" if len(poses) == 1 else f"_person{i + 1}"
                 write_picture(self.out / f"{name}{person}_heatmaps.png", pose.heatmap_panel(request.image))
-        light = [replace(pose, heatmaps=None, crop=None) for pose in poses]
+        light = [replace(pose, heatmaps=None, crop=None, stages=None) for pose in poses]
         height, width = request.image.shape[:2]
         self.done.append((path, self.image_id(path), (width, height), light))
 
@@ -248,7 +248,7 @@ def _run(job: _Job, files: Sequence[Path], names: Sequence[str]) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from hourglass.data.loading.loader import ahead
+    from hourglass.data.loading.ahead import ahead
     from hourglass.inference.detection.box_files import BoxFile
 
     if isinstance(job.given, BoxFile) and not any(job.given.names(file) for file in files):

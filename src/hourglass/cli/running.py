@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from hourglass.inference.backends import Stacks
+    from hourglass.inference.runner import Stacks
 
 
 def number_of_stacks(text: str) -> "Stacks":

@@ -1,6 +1,7 @@
 """Files written in one step, and the reason when they can't be."""
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +13,6 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Whatever stood at `path` stays whole until then. Raises OSError naming `path` when it can't be
     written (a folder or a device in the way, a full disk), leaving no temporary file behind.
     """
-    from safetensors import SafetensorError
-
     if path.exists() and not path.is_file():
         # Renaming over a device would take it away from the whole machine.
         raise OSError(f"cannot write {path}: it is {'a folder' if path.is_dir() else 'no regular file'}")
@@ -25,12 +24,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # some writers make their files private
         os.replace(temporary, path)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # torch reports a failed write as RuntimeError, safetensors as its own error.
+    except _writers_errors() as error:
         raise OSError(f"cannot write {path}: {_reason(error, temporary)}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _writers_errors() -> tuple[type[Exception], ...]:
+    """What a failed write raises: torch reports it as RuntimeError, safetensors as its own error."""
+    safetensors = sys.modules.get("safetensors")  # not installed where nothing but prediction is
+    own = () if safetensors is None else (safetensors.SafetensorError,)
+    return (OSError, RuntimeError, *own)
 
 
 def _umask() -> int:

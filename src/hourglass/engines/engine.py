@@ -1,66 +1,21 @@
-"""What the engines share: the error, the mark of our files, and how a network is made ready for one."""
+"""What the engines share: how a network is made ready for one, and which crops it takes."""
 
-import json
 import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from hourglass.engines.entry import EngineError, Signature
 from hourglass.models.folding import fold_batch_norms
-
-FORMAT = "hourglass-engine-1"
-"""Written into every engine file beside the weights' facts."""
-
-ENTRY = "hourglass"
-"""The entry that holds it, and the facts as JSON, in a file's metadata."""
 
 FEWEST_CROPS = 16
 """Below so many the ranges of int8 would be those of a few people."""
 
 log = logging.getLogger(__name__)
-
-
-class EngineError(ValueError):
-    """An engine that can't be had or a file that can't be used; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What an engine's file says of its network beyond the weights' facts.
-
-    Args:
-        input_px: side of the crop; no other fits.
-        output: what the network answers with, as its module says.
-        precision: `fp32` or `int8`, what the numbers in the file are.
-    """
-
-    input_px: int
-    output: str
-    precision: str
-
-
-def said(facts: str, signature: Signature) -> str:
-    """The text of an engine file's entry: our format, the facts (JSON) and the signature."""
-    return json.dumps({"format": FORMAT, "facts": facts, **asdict(signature)})
-
-
-def signature_of(text: str, path: Path) -> tuple[str, Signature]:
-    """Facts (JSON) and signature out of what `said` gave; raises EngineError naming the file."""
-    try:
-        raw = json.loads(text)
-        written = raw.pop("format")
-        facts = str(raw.pop("facts"))
-        if written == FORMAT:
-            return facts, Signature(**raw)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EngineError(f"{path} is a model of another program; export one with hourglass") from error
-    raise EngineError(f"{path} is an engine of the format {written!r}; this version reads {FORMAT!r}")
 
 
 def check_crops(image: Tensor, signature: Signature, anywhere: bool = False) -> None:

@@ -9,31 +9,32 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from hourglass.core.extras import missing
 from hourglass.core.files import write_atomically
 from hourglass.engines import seal
 from hourglass.engines.engine import (
-    ENTRY,
-    EngineError,
-    Signature,
     check_calibration,
     check_crops,
     example,
     quiet,
     ready,
-    said,
-    signature_of,
     stage_names,
     stages_of,
 )
+from hourglass.engines.entry import ENTRY, EngineError, Signature, said
+from hourglass.engines.onnx_file import session
 
 OPSET = 20
+
+FEWEST_HALVED = 1024
+"""Tensors of fewer numbers stay fp32 in a file of fp16 numbers."""
 
 
 class OnnxNetwork(nn.Module):
     """Crops (B, 3, S, S) uint8 on the CPU to what the network answered, as its own `forward` does.
 
     Args:
-        model: the bytes of an ONNX file, as `convert` gives them.
+        model: the bytes of an ONNX file, as `convert` and `onnx_file.read` give them.
         signature: of the network.
         threads: 0 for as many as torch uses.
     """
@@ -43,21 +44,19 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, model: bytes, signature: Signature, threads: int = 0) -> None:
         super().__init__()
-        runtime = _onnxruntime()
         self.model, self.signature, self.output = model, signature, signature.output
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.log_severity_level = 3
-        self._session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = session(model, "the exported network", threads or torch.get_num_threads())
         self._names = [entry.name for entry in self._session.get_outputs()]
+        flips = any(entry.name == "flip_test" for entry in self._session.get_inputs())
+        self._given = {"flip_test": np.array(False)} if flips else {}
 
     def forward(self, image: Tensor) -> list[Tensor]:
         return stages_of(self.answers(image))
 
     def answers(self, image: Tensor) -> dict[str, Tensor]:
-        """All that the file answers with, by name."""
+        """All that the file answers with, by name, without a flip test."""
         check_crops(image, self.signature)
-        answer = self._session.run(self._names, {"image": image.contiguous().numpy()})
+        answer = self._session.run(self._names, {"image": image.contiguous().numpy(), **self._given})
         return {name: torch.from_numpy(part) for name, part in zip(self._names, answer, strict=True)}
 
 
@@ -89,10 +88,7 @@ def convert(
         "this network",
         ({0: torch.export.Dim("batch", min=1)},),
     )
-    for node in proto.graph.node:
-        del node.metadata_props[:]  # the exporter's notes, with folders of this machine
-    _describe(proto, facts, Signature(input_px, output, "fp32"), metadata or {})
-    return bytes(proto.SerializeToString())
+    return finished(proto, facts, Signature(input_px, output, "fp32"), metadata or {})
 
 
 def traced(
@@ -120,7 +116,7 @@ def traced(
                 verbose=False,
             )
     except ImportError as error:
-        raise EngineError(f"ONNX needs a package ({error}); pip install 'hourglass-pose[export]'") from error
+        raise EngineError(missing("writing ONNX", "export", error)) from error
     except torch.onnx.OnnxExporterError as error:
         raise EngineError(f"ONNX can't express {what}: {str(error).splitlines()[0]}") from error
     assert program is not None
@@ -145,19 +141,18 @@ def quantise(
             import nncf
             import onnx
         except ImportError as error:
-            raise EngineError(f"int8 needs nncf ({error}); pip install 'hourglass-pose[export]'") from error
+            raise EngineError(missing("int8", "export", error)) from error
         nncf.set_log_level("ERROR")
         proto = onnx.load_from_string(model)
+        flips = {"flip_test": np.array(False)} if len(proto.graph.input) > 1 else {}
         proto = nncf.quantize(
             proto,
-            nncf.Dataset([{"image": crop[None]} for crop in crops]),
+            nncf.Dataset([{"image": crop[None], **flips} for crop in crops]),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(crops),
             ignored_scope=nncf.IgnoredScope(names=_behind_the_stages(proto.graph)),
         )
-    quantised = Signature(signature.input_px, signature.output, "int8")
-    _describe(proto, facts, quantised, metadata or {})
-    return bytes(proto.SerializeToString())
+    return finished(proto, facts, Signature(signature.input_px, signature.output, "int8"), metadata or {})
 
 
 def save(model: bytes, path: Path) -> None:
@@ -165,33 +160,42 @@ def save(model: bytes, path: Path) -> None:
     write_atomically(path, lambda part: part.write_bytes(seal.seal(model)))
 
 
-def read(path: Path) -> tuple[bytes, str, Signature]:
-    """Bytes, facts (JSON) and signature of an ONNX file that `convert` made.
+def halved(proto: Any) -> None:
+    """Store an `onnx.ModelProto`'s large float32 numbers as fp16; the network still computes in fp32.
 
-    Raises EngineError, naming the file, for one that is missing, damaged, foreign, or of another version.
+    Small ones (biases, scales) stay as they are: there is nothing to be saved. Raises EngineError for numbers
+    that fp16 doesn't reach.
     """
-    if not path.is_file():
-        raise EngineError(f"there is no engine file {path}")
-    raw = path.read_bytes()
-    if seal.broken(raw):
-        raise EngineError(f"{path} is damaged, or was changed after it was exported; export it again")
-    runtime = _onnxruntime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        session = runtime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
-        found = session.get_modelmeta().custom_metadata_map
-    except Exception as error:  # the runtime raises kinds of its own
-        raise EngineError(
-            f"{path} can't be read by ONNX Runtime {runtime.__version__}: damaged or newer; export it again"
-        ) from error
-    if ENTRY not in found:
-        raise EngineError(f"{path} is a model of another program; export one with hourglass")
-    return raw, *signature_of(found[ENTRY], path)
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for number, tensor in enumerate(proto.graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        full = numpy_helper.to_array(tensor)
+        if full.size < FEWEST_HALVED:
+            continue
+        if np.abs(full).max() > np.finfo(np.float16).max:
+            raise EngineError(f"{tensor.name} has numbers too large for fp16: export without --half")
+        name, short = str(tensor.name), f"{tensor.name}_fp16"
+        casts.append(helper.make_node("Cast", [short], [name], to=TensorProto.FLOAT))
+        proto.graph.initializer[number].CopyFrom(numpy_helper.from_array(full.astype(np.float16), short))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
 
 
-def _describe(proto: Any, facts: str, signature: Signature, metadata: Mapping[str, str]) -> None:
-    """Put facts, signature, metadata and the place for a checksum into an ONNX model, anew."""
+def finished(proto: Any, facts: str, signature: Signature, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of an `onnx.ModelProto` with what it says of itself and the place for a checksum, anew.
+
+    The exporter's own notes, which name folders of this machine and make up most of a small file, are left
+    out.
+    """
+    for field in ("value_info", "metadata_props"):
+        proto.graph.ClearField(field)
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
     entries = dict(metadata)
     proto.producer_name, proto.doc_string = "hourglass", entries.pop("doc_string", "")
     proto.producer_version = entries.get("version", "")
@@ -202,6 +206,7 @@ def _describe(proto: Any, facts: str, signature: Signature, metadata: Mapping[st
     for key, value in entries.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
+    return bytes(proto.SerializeToString())
 
 
 def _behind_the_stages(graph: Any) -> list[str]:
@@ -215,13 +220,3 @@ def _behind_the_stages(graph: Any) -> list[str]:
             needed.add(node.name)
             waiting += node.input
     return [node.name for node in graph.node if node.name not in needed]
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineError(
-            f"onnxruntime is missing ({error}); pip install 'hourglass-pose[export]'"
-        ) from error
-    return onnxruntime

@@ -11,19 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from hourglass.core.files import write_atomically
-from hourglass.engines.engine import (
-    ENTRY,
-    EngineError,
-    Signature,
-    check_crops,
-    example,
-    quiet,
-    ready,
-    said,
-    signature_of,
-    stage_names,
-    stages_of,
-)
+from hourglass.engines.engine import check_crops, example, quiet, ready, stage_names, stages_of
+from hourglass.engines.entry import ENTRY, PT2_FORMAT, EngineError, Signature, said, signature_of
 from hourglass.engines.pt2 import Program, parse
 from hourglass.engines.pt2_file import open_archive
 
@@ -119,7 +108,7 @@ def save(
     if path.suffix != ".pt2":
         raise EngineError(f"{path}: torch's exported programs end in .pt2")
     extra = {
-        f"{ENTRY}.json": said(facts, signature),
+        f"{ENTRY}.json": said(facts, signature, PT2_FORMAT),
         "outputs.json": json.dumps(list(names)),
         "metadata.json": json.dumps(dict(metadata or {}), indent=1),
     }
@@ -145,7 +134,7 @@ def read(path: Path) -> tuple[Program, dict[str, Tensor], tuple[str, ...], str, 
             f"{path} can't be read as a program of torch.export: {_what(error)}; it is damaged, foreign, or "
             f"of another version of torch than {torch.__version__}: export it again"
         ) from error
-    facts, signature = signature_of(archive.extra.get(f"{ENTRY}.json", ""), path)
+    facts, signature = signature_of(archive.extra.get(f"{ENTRY}.json", ""), path, PT2_FORMAT)
     try:
         program = parse(archive.program, archive.tensors)
         names = tuple(str(name) for name in json.loads(archive.extra["outputs.json"]))

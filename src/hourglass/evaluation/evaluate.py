@@ -19,13 +19,13 @@ from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.skeleton_map import describe_map
+from hourglass.data.loading.ahead import ahead
 from hourglass.data.loading.images import read_image
-from hourglass.data.loading.loader import ahead
 from hourglass.data.loading.mixture import in_skeleton
 from hourglass.drawing.draw import contact_sheet, draw_pose
 from hourglass.evaluation.metrics.pck import box_length, pck, person_errors, torso_length
 from hourglass.inference.forward import CropAnswer, answer_crops, answer_stages
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 FORMAT = "hourglass-predictions-1"
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from hourglass.inference.forward import merge_views, read_stage
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 NAMES = ("keypoints", "scores")
 """What the answers before the stages are called in an exported file."""

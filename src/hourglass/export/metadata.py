@@ -7,7 +7,7 @@ from importlib import metadata as installed
 import torch
 from torch import Tensor
 
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 _DECODINGS = {
     "argmax": "the highest cell",
@@ -23,28 +23,41 @@ _STAGES = {
 
 
 def describe(
-    facts: WeightFacts, output: str, stages: Sequence[Tensor], precision: str, decoded: bool
+    facts: WeightFacts,
+    output: str,
+    stages: Sequence[Tensor],
+    precision: str,
+    decoded: bool,
+    flips: bool = False,
+    made_from: str = "",
 ) -> dict[str, str]:
     """Entries of texts; lists and numbers are JSON. `doc_string` is a sentence or two for people.
 
     Args:
         output: what the stages are, as the network says.
         stages: its answers to some crops, for their shapes.
-        precision: `fp32` or `int8`.
+        precision: `fp32`, `fp16` or `int8`, of the numbers in the file.
         decoded: the file answers with joints too.
+        flips: it does a flip test itself, where it is asked to, and tells all that `engines.onnx_file` lists.
+        made_from: sha256 of the weight file.
     """
     side, joints = facts.input_px, len(facts.skeleton)
     maps = [stage for stage in stages if stage.ndim == 4]
     shapes = {f"stage_{i + 1}": ["batch", *stage.shape[1:]] for i, stage in enumerate(stages)}
     if decoded:
         shapes = {"keypoints": ["batch", joints, 2], "scores": ["batch", joints], **shapes}
+    if flips and maps:
+        shapes["covariances"] = ["batch", joints, 2, 2]
+    if flips and facts.calibration is not None:
+        shapes["confidences"] = ["batch", joints]
     entries = {
         "doc_string": _sentence(facts, output, decoded),
         "name": facts.name,
         "joints": json.dumps(facts.skeleton.joints),
         "skeleton": json.dumps(facts.skeleton.to_dict()),
         "input": f"image: (batch, 3, {side}, {side}) uint8, RGB, a square crop around one person; the file "
-        "divides by 255 and subtracts and divides by mean and std itself",
+        "divides by 255 and subtracts and divides by mean and std itself"
+        + ("; flip_test: one bool, whether to average with the mirrored crop's answer" if flips else ""),
         "input_px": str(side),
         "box_margin": json.dumps(facts.box_margin),
         "mean": json.dumps(facts.mean),
@@ -59,6 +72,7 @@ def describe(
         "source": facts.source,
         "metrics": json.dumps(dict(facts.metrics)),
         "version": installed.version("hourglass-pose"),
+        "weights_sha256": made_from,
         "torch": torch.__version__,
     }
     if maps:

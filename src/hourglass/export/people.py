@@ -11,14 +11,14 @@ from torch import nn
 
 from hourglass.core.skeleton import LSP14, SKELETONS
 from hourglass.core.structs import PersonRecord
+from hourglass.data.loading.ahead import ahead
 from hourglass.data.loading.dataset import make_sample
 from hourglass.data.loading.images import read_image
-from hourglass.data.loading.loader import ahead
 from hourglass.data.packs import pack
 from hourglass.inference.inputs_outputs import expand
 from hourglass.inference.predictor import Predictor
 from hourglass.synthetic.render import load_records as render_records
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 RENDERED = 64
 """People that are drawn where no photos are given."""

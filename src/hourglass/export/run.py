@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hourglass.engines.engine import EngineError
-from hourglass.export.parity import FP32, INT8, Parity, Progress, Tolerance, compare, misses
+from hourglass.engines.entry import EngineError
+from hourglass.export.parity import FP16, FP32, INT8, Parity, Progress, Tolerance, compare, misses
 from hourglass.export.people import People
 from hourglass.export.write import Crops, Say, Target, check_plain, check_target, write
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import load_network
 
 
@@ -45,6 +45,8 @@ def export_file(
     *,
     calibration: Crops | None = None,
     decode_in_graph: bool = False,
+    half: bool = False,
+    made_from: str = "",
     say: Say = lambda _: None,
     progress: Progress | None = None,
 ) -> Exported:
@@ -55,15 +57,25 @@ def export_file(
 
     Raises ParityError, with the numbers, for a file beyond the tolerance, else as `write` does.
     """
-    check_target(to, out, calibration is not None)
+    check_target(to, out, calibration is not None, half)
     check_plain(network)
     if out.is_dir():
         raise OSError(f"cannot write {out}: it is a folder")
-    limits = tolerance(calibration is not None)
+    limits = tolerance(calibration is not None, half)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         path = Path(folder) / out.name
-        write(network, facts, to, path, calibration=calibration, decode_in_graph=decode_in_graph, say=say)
+        write(
+            network,
+            facts,
+            to,
+            path,
+            calibration=calibration,
+            decode_in_graph=decode_in_graph,
+            half=half,
+            made_from=made_from,
+            say=say,
+        )
         say(f"comparing it with torch on {len(people)} people")
         engine, _ = load_network(path)
         parity = compare(network, engine, facts, people, limits, progress)
@@ -83,9 +95,9 @@ def export_file(
     return Exported(tuple(out.parent / part.name for part in reversed(parts)), parity)
 
 
-def tolerance(int8: bool) -> Tolerance:
+def tolerance(int8: bool, half: bool = False) -> Tolerance:
     """What is allowed to a file of this precision."""
-    return INT8 if int8 else FP32
+    return INT8 if int8 else FP16 if half else FP32
 
 
 @torch.inference_mode()

@@ -10,13 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hourglass.engines import onnx_engine, openvino_engine, torch_export_engine
-from hourglass.engines.engine import EngineError, Signature, example
+from hourglass.engines import onnx_engine, openvino_engine, openvino_file, torch_export_engine
+from hourglass.engines.engine import example
+from hourglass.engines.entry import EngineError, Signature
 from hourglass.export import decoded
 from hourglass.export.metadata import describe
+from hourglass.inference.to_onnx import to_onnx
 from hourglass.models.anytime import FirstStacks
 from hourglass.models.multi_scale import MultiScaleStackedHourglass
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 Target = Literal["onnx", "openvino", "torch-export"]
 TARGETS: tuple[Target, ...] = get_args(Target)
@@ -34,24 +36,59 @@ def write(
     *,
     calibration: Crops | None = None,
     decode_in_graph: bool = False,
+    half: bool = False,
+    made_from: str = "",
     say: Say = lambda _: None,
 ) -> None:
     """Write a network as a file that takes crops (batch, 3, S, S) uint8, any number of them.
+
+    ONNX's and OpenVINO's files do all that `inference.forward` does, flip test and decoding included
+    (`engines.onnx_file`).
 
     Args:
         network: in evaluation mode, as `load_network` gives it for weights; `first_stacks` for fewer stacks.
         facts: of the file; they and their plain texts (`metadata.describe`) go into it.
         path: ends as `SUFFIXES` says; OpenVINO's .bin goes beside it. A file there is written over.
         calibration: crops (N, 3, S, S) uint8 to measure int8's ranges on; None writes fp32.
-        decode_in_graph: let the file answer with `keypoints` (batch, J, 2) in the crop's pixels and `scores`
-            (batch, J) before its stages.
+        decode_in_graph: let torch's program answer with `keypoints` (batch, J, 2) in the crop's pixels and
+            `scores` (batch, J) before its stages.
+        half: store large tensors as fp16, where a file for ONNX Runtime or OpenVINO isn't int8.
+        made_from: sha256 of the weight file, for the file's `weights_sha256`.
         say: is told what is being done.
 
     Raises EngineError for a network, target or precision that don't go together and for packages that are
     missing, OSError naming the file when it can't be written.
     """
-    check_target(to, path, calibration is not None)
+    check_target(to, path, calibration is not None, half)
     check_plain(network)
+    say(f"converting {facts.name} for {to}")
+    if to == "torch-export":
+        _write_program(network, facts, path, decode_in_graph, made_from)
+        return
+    with torch.inference_mode():
+        stages = network(example(facts.input_px))
+    output = "coordinates" if network.output == "coordinates" else "heatmap"
+    precision = "int8" if calibration is not None else "fp16" if half else "fp32"
+    entries = describe(facts, output, stages, precision, decoded=True, flips=True, made_from=made_from)
+    text = facts.to_json()
+    model, signature = to_onnx(network, facts, entries, half and calibration is None)
+    if calibration is not None:
+        say(f"measuring the ranges of int8 on {len(calibration)} people, about a minute")
+    if to == "onnx":
+        if calibration is not None:
+            model = onnx_engine.quantise(model, calibration, text, signature, entries)
+        onnx_engine.save(model, path)
+    else:
+        converted = openvino_file.from_onnx(model, facts.name)
+        if calibration is not None:
+            converted = openvino_engine.quantise(converted, calibration)
+        openvino_engine.save(converted, path, text, replace(signature, precision=precision), entries)
+
+
+def _write_program(
+    network: nn.Module, facts: WeightFacts, path: Path, decode_in_graph: bool, made_from: str
+) -> None:
+    """Torch's own program, which answers with the network's stages, decoded where asked."""
     with torch.inference_mode():
         stages = network(example(facts.input_px))
     output = str(network.output)
@@ -59,28 +96,12 @@ def write(
     if decode_in_graph:
         network, names = decoded.Decoded(network, facts).eval(), (*decoded.NAMES, *names)
     signature = Signature(facts.input_px, output, "fp32")
-    precision = "fp32" if calibration is None else "int8"
-    entries = describe(facts, output, stages, precision, decode_in_graph)
-    text = facts.to_json()
-    say(f"converting {facts.name} for {to}")
-    if to == "torch-export":
-        program = torch_export_engine.convert(network, facts.input_px, names)
-        torch_export_engine.save(program, path, names, text, signature, entries)
-    elif to == "onnx":
-        model = onnx_engine.convert(network, facts.input_px, text, output, names, entries)
-        if calibration is not None:
-            say(f"measuring the ranges of int8 on {len(calibration)} people, about a minute")
-            model = onnx_engine.quantise(model, calibration, text, signature, entries)
-        onnx_engine.save(model, path)
-    else:
-        converted = openvino_engine.convert(network, facts.input_px, names)
-        if calibration is not None:
-            say(f"measuring the ranges of int8 on {len(calibration)} people, about a minute")
-            converted = openvino_engine.quantise(converted, calibration)
-        openvino_engine.save(converted, path, text, replace(signature, precision=precision), entries)
+    entries = describe(facts, output, stages, "fp32", decode_in_graph, made_from=made_from)
+    program = torch_export_engine.convert(network, facts.input_px, names)
+    torch_export_engine.save(program, path, names, facts.to_json(), signature, entries)
 
 
-def check_target(to: Target, path: Path, int8: bool) -> None:
+def check_target(to: Target, path: Path, int8: bool, half: bool = False) -> None:
     """Raise EngineError, before any work, for a target or a file name that can't be."""
     if to not in TARGETS:
         raise EngineError(f"{to!r} is not one of {', '.join(TARGETS)}")
@@ -89,6 +110,10 @@ def check_target(to: Target, path: Path, int8: bool) -> None:
         raise EngineError(f"{path}: a file for {to} ends in {suffix}")
     if int8 and to == "torch-export":
         raise EngineError("torch has no quick int8 for these networks: use int8 with openvino or onnx")
+    if half and to == "torch-export":
+        raise EngineError("torch's programs hold fp32 numbers: use --half with onnx or openvino")
+    if half and int8:
+        raise EngineError("int8 numbers are smaller than fp16's already: give --int8 or --half, not both")
 
 
 def check_plain(network: nn.Module) -> None:

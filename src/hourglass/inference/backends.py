@@ -1,29 +1,23 @@
 """What runs a network: torch, ONNX Runtime or OpenVINO, in which precision, with how many stacks."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from hourglass.engines.engine import EngineError, Signature
+from hourglass.engines.entry import EngineError, Signature
 from hourglass.engines.onnx_engine import OnnxNetwork
 from hourglass.engines.onnx_engine import convert as to_onnx
 from hourglass.engines.openvino_engine import OpenVinoNetwork, quantise
 from hourglass.engines.openvino_engine import convert as to_openvino
 from hourglass.engines.torch_export_engine import TorchExportNetwork
 from hourglass.inference.device import choose_precision
+from hourglass.inference.runner import ALL_STACKS, Backend, Stacks
 from hourglass.models.anytime import FirstStacks, staged
 from hourglass.models.folding import fold_batch_norms
-from hourglass.weights.checkpoint import WeightFacts
-
-Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
-
-Stacks = int | Literal["auto"] | None
-"""Of a stacked network: the first so many, all of them (None), or as many as each crop needs."""
-
-_ALL_STACKS = "an exported file answers with all of its stacks: export one with fewer (--stacks)"
+from hourglass.weights.facts import WeightFacts
 
 
 def make_runnable(
@@ -50,7 +44,7 @@ def make_runnable(
     engine = _engine_of(network)
     if isinstance(network, TorchExportNetwork):
         if stacks is not None:
-            raise ValueError(_ALL_STACKS)
+            raise ValueError(ALL_STACKS)
         if backend not in ("auto", "torch"):
             raise ValueError(f"this file was exported for torch; the backend {backend!r} needs the weights")
         return network, choose_precision(precision, device)
@@ -100,7 +94,7 @@ def _loaded(
     if backend not in ("auto", engine):
         raise ValueError(f"this file was exported for {engine}; the backend {backend!r} needs the weights")
     if stacks is not None:
-        raise ValueError(_ALL_STACKS)
+        raise ValueError(ALL_STACKS)
     _check_cpu(device, engine)
     if isinstance(network, OpenVinoNetwork):
         if precision == "int8" and network.signature.precision != "int8":

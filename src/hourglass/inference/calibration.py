@@ -7,13 +7,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.data.loading.ahead import ahead
 from hourglass.data.loading.dataset import make_sample
 from hourglass.data.loading.images import read_image
-from hourglass.data.loading.loader import ahead
 from hourglass.data.packs import pack
 from hourglass.inference.inputs_outputs import expand
 from hourglass.inference.predictor import Predictor
-from hourglass.weights.load import load_network
+from hourglass.weights.exported import read_facts
 
 MOST = 300
 """Crops that are measured; more change nothing."""
@@ -32,19 +32,19 @@ def calibration_crops(
 
     Raises ValueError or OSError, naming the file, when there is nothing to be had.
     """
-    network, facts = load_network(weights)
     if str(source).endswith(".parquet"):
         path = Path(source)
+        input_px = read_facts(weights).input_px
         people = _evenly(pack.load_records(path, next(iter(pack.read_facts(path).people))))
         crops = []
         for done, record in enumerate(people, 1):
             image = read_image(record.image, record.image_id)
-            crops.append(make_sample(image, record, facts.input_px).image)
+            crops.append(make_sample(image, record, input_px).image)
             if progress is not None:
                 progress(done, len(people))
         return _stacked(crops)
     files = _evenly(expand([str(source)]))
-    predictor = Predictor(network, facts, flip_test=False)
+    predictor = Predictor.from_pretrained(weights, flip_test=False)
     crops = []
     for done, request in enumerate(ahead(predictor.prepare, files, workers=2), 1):
         ((pose, *_),) = predictor.answer([request], keep_heatmaps=True)

@@ -1,11 +1,10 @@
 """Where a network runs to answer, and in which precision."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
-Precision = Literal["auto", "fp32", "bf16", "int8"]
-"""`int8` is OpenVINO's alone, see `backends`."""
+from hourglass.inference.runner import Precision
 
 _TORCH = ("auto", "fp32", "bf16")
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hourglass.inference.forward import CropAnswer, merge_views, read_stage, views
 from hourglass.models.anytime import staged
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 TOLERANCE = 0.02
 """Two stacks agree when the joints move by less than this share of the crop's side on average.

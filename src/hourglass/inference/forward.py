@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hourglass.core.geometry import heatmap_to_input
 from hourglass.models import heatmap
 from hourglass.models.spatial_softmax import spatial_softmax, unit_peak
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +107,16 @@ def merge_views(raw: Tensor, output: str, facts: WeightFacts, flip_test: bool) -
         stage = unit_peak(spatial_softmax(stage), facts.sigma_hm)
     if not flip_test:
         return stage
-    permutation = torch.tensor(facts.skeleton.flip_permutation, device=raw.device)
     straight, mirrored = stage.chunk(2)
+    return (straight + mirrored_back(mirrored, output, facts)) / 2
+
+
+def mirrored_back(mirrored: Tensor, output: str, facts: WeightFacts) -> Tensor:
+    """One stage's answer to mirror images, as `merge_views` gives it, as one to the crops."""
+    permutation = torch.tensor(facts.skeleton.flip_permutation, device=mirrored.device)
     if output == "coordinates":
-        return (straight + mirrored[:, permutation] * stage.new_tensor([-1.0, 1.0])) / 2
-    return (straight + heatmap.flip_back(mirrored, permutation, facts.offset_hm)) / 2
+        return mirrored[:, permutation] * mirrored.new_tensor([-1.0, 1.0])
+    return heatmap.flip_back(mirrored, permutation, facts.offset_hm)
 
 
 def read_stage(stage: Tensor, facts: WeightFacts, side_px: int) -> CropAnswer:

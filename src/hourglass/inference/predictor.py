@@ -3,35 +3,34 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
 from hourglass.core.geometry import apply, apply_covariance, box_around, crop_matrix, warp
 from hourglass.core.skeleton import Skeleton
+from hourglass.data.loading.ahead import ahead
 from hourglass.data.loading.images import read_image
-from hourglass.data.loading.loader import ahead
 from hourglass.data.loading.pixels import RGB, to_rgb
-from hourglass.inference.backends import Backend, Stacks, make_runnable
 from hourglass.inference.detection.boxes import Boxes, Detector, box_rows, detect, score_row
 from hourglass.inference.detection.detectors import load_detector
 from hourglass.inference.detection.suppress import NMS_OKS, check_nms, distinct
-from hourglass.inference.device import Precision, choose_device
-from hourglass.inference.early_exit import answer_until_settled
-from hourglass.inference.forward import CropAnswer, answer_crops
-from hourglass.inference.poses.pose import Pose
-from hourglass.models.build import channels_last
-from hourglass.weights.checkpoint import WeightFacts
-from hourglass.weights.load import load_network
+from hourglass.inference.open_runner import open_runner, torch_runner
+from hourglass.inference.poses.pose import Pose, StageJoints
+from hourglass.inference.runner import Answer, Backend, Precision, Runner, Stacks
+from hourglass.weights.facts import WeightFacts
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Picture = str | Path | npt.NDArray[Any]
 """A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.loading.pixels.to_rgb`."""
 Matrix = npt.NDArray[np.float64]
 
 MAX_PASSES = 3
+_USUAL_PASSES = 2
+"""Photos without boxes settle in so many passes on average."""
 SETTLED = 0.03
 """A crop has settled when its centre and its side change by less than this share of its side."""
 WORSE = 0.8
@@ -99,13 +98,15 @@ class Predictor:
     to lie on one another the surer one stays. Boxes that the caller gives keep one pose each.
 
     Args:
-        network: a heatmap network; it is moved to the device and set to evaluation.
+        network: what answers: a module, which is moved to the device and set to evaluation, or a `Runner`,
+            which says by itself where and how it runs.
         facts: what the network's weights say of it.
         device: `auto` (CUDA where there is one), `cpu`, or a CUDA device.
         precision: of the network alone; `auto` is bf16 where the device computes in it, else fp32.
         flip_test: average with the answer to the mirrored crop.
         batch_size: crops that go through the network at once; by default 8 on a CPU, 64 on a GPU.
-        backend: `torch`, `onnxruntime` or `openvino`; `auto` is torch, or what an exported file was made for.
+        backend: `torch`, `onnxruntime` or `openvino`. `auto` is torch for a module, for bundled weights and
+            exported files ONNX Runtime, or OpenVINO where that is installed and pays for the amount of work.
         stacks: use the first so many stacks only, or `auto`: each crop as many as it needs (`anytime`).
         calibration: crops (N, 3, S, S) uint8 on which int8 measures its ranges.
         detector: finds people in pictures that come without boxes: any callable (`boxes.Detector`), or what
@@ -118,7 +119,7 @@ class Predictor:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: "nn.Module | Runner",
         facts: WeightFacts,
         device: str = "auto",
         precision: Precision = "auto",
@@ -134,17 +135,13 @@ class Predictor:
             check_nms(nms_oks)
         self.nms_oks = nms_oks
         self.detector = load_detector(detector) if isinstance(detector, str | Path) else detector
-        self.device = choose_device(device)
-        runnable, self.precision = make_runnable(
-            network, facts, self.device, backend, precision, stacks, calibration
-        )
-        self.network = channels_last(runnable).to(self.device).eval()
+        if isinstance(network, Runner):
+            self.runner = network
+        else:
+            self.runner = torch_runner(network, facts, device, precision, backend, stacks, calibration)
         self.facts = facts
         self.flip_test = flip_test
-        # Earlier stacks score otherwise than the last one, on which the calibration was fitted.
-        self.confidence = facts.calibration if stacks is None else None
-        self.until_settled = stacks == "auto"
-        self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
+        self.batch_size = batch_size or self.runner.batch_size
 
     @classmethod
     def from_pretrained(
@@ -158,24 +155,27 @@ class Predictor:
         calibration: npt.NDArray[np.uint8] | None = None,
         detector: Detector | str | Path | None = None,
         nms_oks: float | None = NMS_OKS,
+        threads: int = 0,
+        pictures: int | None = None,
     ) -> "Predictor":
         """Load weights by bundled name, file, folder or hub id; None is the bundled default.
 
-        Raises FileNotFoundError or WeightsError, naming the weights, when they can't be had or read.
+        Args:
+            threads: how many compute on a CPU; 0 for as many as there are cores.
+            pictures: how many will come in all, for `backend="auto"`, which weighs what a quicker backend
+                takes to start; None where nobody knows.
+
+        Raises FileNotFoundError or WeightsError, naming the weights, when they can't be had or read,
+        EngineError where what runs them is missing, naming what to install, and ValueError as the class does.
         """
-        network, facts = load_network(name)
-        return cls(
-            network,
-            facts,
-            device,
-            precision,
-            flip_test,
-            backend=backend,
-            stacks=stacks,
-            calibration=calibration,
-            detector=detector,
-            nms_oks=nms_oks,
-        )
+        crops = None if pictures is None else pictures * (2 if flip_test else 1) * _USUAL_PASSES
+        runner = open_runner(name, device, precision, backend, stacks, calibration, threads, crops)
+        return cls(runner, runner.facts, flip_test=flip_test, detector=detector, nms_oks=nms_oks)
+
+    @property
+    def network(self) -> "nn.Module":
+        """The module that answers, where torch runs it; raises AttributeError where something else does."""
+        return self.runner.network  # type: ignore[attr-defined, no-any-return]
 
     @property
     def skeleton(self) -> Skeleton:
@@ -298,14 +298,12 @@ class Predictor:
         keep_heatmaps: bool,
     ) -> None:
         """One pass over a batch: keep the better answer, and set the next square or None."""
-        answer = self.answer_crops(crops)
-        keypoints, scores = answer.keypoints.cpu().numpy(), answer.scores.cpu().numpy()
-        confidences = None if self.confidence is None else self.confidence(scores)
-        spreads = None if answer.covariances is None else answer.covariances.cpu().numpy()
+        answer = self.answer_crops(crops, keep_heatmaps)
+        scores, confidences, spreads = answer.scores, answer.confidences, answer.covariances
         for i, (person, square) in enumerate(zip(people, squares, strict=True)):
             back = _inverse(matrices[i])
             pose = Pose(
-                keypoints=apply(back, keypoints[i]).astype(np.float32),
+                keypoints=apply(back, answer.keypoints[i]).astype(np.float32),
                 scores=scores[i],
                 skeleton=self.skeleton,
                 box=_box_of(square),
@@ -319,17 +317,20 @@ class Predictor:
             if person.pose is not None and pose.score < WORSE * person.pose.score:
                 continue
             if keep_heatmaps:
-                stages = tuple(stage[i].cpu().numpy() for stage in answer.stages)
-                pose = replace(pose, heatmaps=stages, crop=crops[i])
+                pose = replace(
+                    pose,
+                    heatmaps=tuple(stage.heatmaps[i] for stage in answer.stages),
+                    crop=crops[i],
+                    stages=tuple(
+                        StageJoints(apply(back, stage.keypoints[i]).astype(np.float32), stage.scores[i])
+                        for stage in answer.stages
+                    ),
+                )
             person.pose = pose
 
-    def answer_crops(self, crops: npt.NDArray[np.uint8]) -> CropAnswer:
+    def answer_crops(self, crops: npt.NDArray[np.uint8], every_stage: bool = False) -> Answer:
         """The network's answer to crops (B, S, S, 3) uint8 RGB, in crop pixels, with this one's settings."""
-        batch = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device)
-        if self.until_settled:
-            answer, _ = answer_until_settled(self.network, batch, self.facts, self.flip_test, self.precision)
-            return answer
-        return answer_crops(self.network, batch, self.facts, self.flip_test, self.precision)
+        return self.runner(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)), self.flip_test, every_stage)
 
     def _square(self, box: npt.NDArray[np.float64]) -> Square:
         x, y, width, height = box

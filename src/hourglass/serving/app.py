@@ -44,8 +44,7 @@ class Service:
         self.metrics = Metrics()
         self.budget = Budget(int(settings.memory_mb * 1e6))
         predictor.batch_size = settings.batch_size
-        heatmaps = predictor.network.output != "coordinates"
-        self.model = model_json(predictor.facts, heatmaps, _warm_up(predictor))
+        self.model = model_json(predictor.facts, predictor.runner.heatmaps, _warm_up(predictor))
         self.batcher = Batcher(predictor, settings.batch_ms, settings.queue, self.metrics.batch)
         self._threads = ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2)), "hourglass-pictures")
 

@@ -6,14 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from hourglass.core.geometry import apply, crop_matrix
-from hourglass.inference.forward import read_stage
 from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Request
 from hourglass.serving.requests import Ask
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 Numbers = npt.NDArray[np.float32]
 
@@ -25,34 +22,17 @@ def answer_json(
     images = []
     for picture, people in zip(pictures, poses, strict=True):
         height, width = picture.image.shape[:2]
-        rows = [_person(ask, pose, facts) for pose in people]
+        rows = [_person(ask, pose) for pose in people]
         images.append({"name": picture.image_id, "width": width, "height": height, "people": rows})
     return {"model": facts.name, "skeleton": facts.skeleton.to_dict(), "images": images}
 
 
-def stage_joints(pose: Pose, facts: WeightFacts) -> list[tuple[Numbers, Numbers]]:
-    """Per stack its own joints (J, 2) in the picture's pixels, and scores (J,); the last is the pose itself.
-
-    Needs a pose that was predicted with `keep_heatmaps=True`.
-    """
-    size = facts.input_px
-    side = float(pose.box[2])
-    center = pose.box[:2].astype(np.float64) + side / 2 - 0.5
-    back = np.linalg.inv(crop_matrix(center, side, size))
-    found = []
-    for stage in (pose.heatmaps or ())[:-1]:
-        answer = read_stage(torch.from_numpy(stage)[None], facts, size)
-        points = apply(np.asarray(back, np.float64), answer.keypoints[0].numpy())
-        found.append((points.astype(np.float32), answer.scores[0].numpy()))
-    return [*found, (pose.keypoints, pose.scores)]
-
-
-def _person(ask: Ask, pose: Pose, facts: WeightFacts) -> dict[str, Any]:
+def _person(ask: Ask, pose: Pose) -> dict[str, Any]:
     row = pose.to_dict()
     if ask.stages:
         row["stages"] = [
-            _joints(pose, points, scores, number)
-            for number, (points, scores) in enumerate(stage_joints(pose, facts), 1)
+            _joints(pose, stage.keypoints, stage.scores, number)
+            for number, stage in enumerate(pose.stages or (), 1)
         ]
     if ask.heatmaps:
         maps = enumerate(pose.heatmaps or (), 1)

@@ -16,7 +16,7 @@ from hourglass.inference.device import computes_bf16
 from hourglass.recipe.network import RecipeError
 from hourglass.recipe.recipe import Duration, Recipe, recipe_to_yaml
 from hourglass.training.memory import keep_freed_memory
-from hourglass.weights.checkpoint import WeightsError
+from hourglass.weights.facts import WeightsError
 
 log = logging.getLogger(__name__)
 

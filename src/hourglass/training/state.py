@@ -22,7 +22,8 @@ from hourglass.training.optim import Ema, make_optimiser
 from hourglass.training.ranks import everywhere, together
 from hourglass.training.setup import RunPlan, check_same_recipe, precision_of
 from hourglass.training.sync_norm import synchronise_batch_norm
-from hourglass.weights.checkpoint import WeightFacts, WeightsError, load_checkpoint, save_checkpoint
+from hourglass.weights.checkpoint import load_checkpoint, save_checkpoint
+from hourglass.weights.facts import WeightFacts, WeightsError
 from hourglass.weights.load import facts_of, load_network
 
 log = logging.getLogger(__name__)

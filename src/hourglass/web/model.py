@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 
 def model_json(facts: WeightFacts, heatmaps: bool, stages: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ BINS = 10
 THRESHOLD = 0.5
 """A joint whose confidence is lower is more likely wrong than right, and is drawn hollow."""
 
-_CLIP = 1e-3
+CLIP = 1e-3
 """Scores are taken as 0.001 to 0.999: beyond, a logit would grow without telling more."""
 _LOWEST, _HIGHEST = 0.02, 50.0
 """Of a temperature: a joint whose score tells nothing, or nearly all, still has a finite one."""
@@ -82,7 +82,7 @@ class Calibration:
 
 def logit(scores: FloatArray) -> Array:
     """Log odds of scores, clipped to 0.001..0.999 first."""
-    p = np.clip(np.asarray(scores, np.float64), _CLIP, 1 - _CLIP)
+    p = np.clip(np.asarray(scores, np.float64), CLIP, 1 - CLIP)
     return np.asarray(np.log(p) - np.log1p(-p))
 
 
@@ -230,7 +230,7 @@ def brier(confidences: FloatArray, correct: BoolArray) -> float:
 
 def log_loss(confidences: FloatArray, correct: BoolArray) -> float:
     """Mean of minus the logarithm of the probability given to what happened; clipped as scores are."""
-    p = np.clip(np.asarray(confidences, np.float64), _CLIP, 1 - _CLIP)
+    p = np.clip(np.asarray(confidences, np.float64), CLIP, 1 - CLIP)
     return float(-np.log(np.where(correct, p, 1 - p)).mean())
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from torch import nn
 
 from hourglass.core.skeleton import Skeleton
-from hourglass.engines import onnx_engine, openvino_engine, torch_export_engine
+from hourglass.engines import onnx_engine, onnx_file, openvino_engine, openvino_file, torch_export_engine
 from hourglass.models.build import build_network
 from hourglass.recipe.recipe import Recipe, recipe_to_yaml
-from hourglass.weights.checkpoint import WeightFacts, WeightsError, load_weights
+from hourglass.weights.checkpoint import load_weights
+from hourglass.weights.exported import exported_facts
+from hourglass.weights.facts import WeightFacts, WeightsError
 from hourglass.weights.published import resolve
 
 ENGINES = (".onnx", ".xml", ".pt2")
@@ -43,23 +45,15 @@ def load_network(name: str | Path | None = None) -> tuple[nn.Module, WeightFacts
 def _load_engine(path: Path) -> tuple[nn.Module, WeightFacts]:
     network: nn.Module
     if path.suffix == ".onnx":
-        raw, text, signature = onnx_engine.read(path)
+        raw, text, signature = onnx_file.read(path)
         network = onnx_engine.OnnxNetwork(raw, signature)
     elif path.suffix == ".pt2":
         program, tensors, names, text, signature = torch_export_engine.read(path)
         network = torch_export_engine.TorchExportNetwork(program, tensors, names, signature)
     else:
-        model, text, signature = openvino_engine.read(path)
+        model, text, signature = openvino_file.read(path)
         network = openvino_engine.OpenVinoNetwork(model, signature)
-    try:
-        facts = WeightFacts.from_json(text)
-    except (ValueError, TypeError, KeyError) as error:
-        raise WeightsError(f"{path}: the facts beside the network can't be read: {error}") from error
-    if facts.input_px != signature.input_px:
-        raise WeightsError(
-            f"{path} takes crops of {signature.input_px} px, but its facts say {facts.input_px}"
-        )
-    return network.eval(), facts
+    return network.eval(), exported_facts(path, text, signature)
 
 
 def facts_of(recipe: Recipe, skeleton: Skeleton, name: str) -> WeightFacts:

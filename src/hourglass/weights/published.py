@@ -14,6 +14,12 @@ def bundled_weights() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
+def artifact_of(path: Path) -> Path | None:
+    """The ONNX file that runs bundled weights without torch, or None for weights that aren't bundled."""
+    artifact = path.with_suffix(".onnx")
+    return artifact if path in bundled_weights().values() and artifact.is_file() else None
+
+
 def resolve(name: str | Path | None = None) -> Path:
     """The file behind a name: bundled, a file, a folder with one safetensors file, or a hub id.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hourglass.core.skeleton import Skeleton
 from hourglass.inference.predictor import Predictor
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 
 RGB = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.web.browser import write_web
 from hourglass.web.browser.runtime import RuntimeUnavailable, runtime_files
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import load_network
 
 MakeNetwork = Callable[..., tuple[nn.Module, WeightFacts]]

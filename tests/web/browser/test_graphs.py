@@ -9,7 +9,7 @@ pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
 
 from dataclasses import replace
 
-from hourglass.engines.engine import EngineError, Signature
+from hourglass.engines.entry import EngineError, Signature
 from hourglass.engines.onnx_engine import OnnxNetwork, convert
 from hourglass.inference.forward import answer_stages
 from hourglass.web.browser.graphs import check, reading, slim

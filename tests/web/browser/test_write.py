@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
 
-from hourglass.engines.engine import EngineError, Signature
+from hourglass.engines.entry import EngineError, Signature
 from hourglass.engines.onnx_engine import OnnxNetwork, convert
 from hourglass.inference import predictor
 from hourglass.web.browser import write, write_web

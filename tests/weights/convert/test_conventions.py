@@ -15,8 +15,8 @@ from hourglass.core.skeleton import Skeleton
 from hourglass.inference.forward import answer_crops
 from hourglass.models.heatmap import flip_back
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts
 from hourglass.weights.convert.published_sources import DATA, SOURCES
+from hourglass.weights.facts import WeightFacts
 
 PAIR = Skeleton("pair", ("left_hand", "right_hand", "head"), flip_pairs=(("left_hand", "right_hand"),))
 SIDE, CELLS = 64, 16

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hourglass.weights.checkpoint import WeightsError
 from hourglass.weights.convert.importing import import_checkpoint
+from hourglass.weights.facts import WeightsError
 from weights.convert.checks import survive
 
 FORMS = ("zip", "old", "safetensors")

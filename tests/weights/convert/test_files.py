@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hourglass.weights.checkpoint import WeightsError
 from hourglass.weights.convert.importing import import_checkpoint
+from hourglass.weights.facts import WeightsError
 
 State = dict[str, Tensor]
 

@@ -19,7 +19,8 @@ from PIL import Image
 
 from hourglass.core.skeleton import LSP14
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts, save_weights
+from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import network_from_facts
 
 FACTS = WeightFacts("tiny", NetworkRecipe(stacks=1, features=8, depth=1), LSP14, 64, (0, 0, 0), (1, 1, 1))

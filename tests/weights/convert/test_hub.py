@@ -12,9 +12,10 @@ from torch import Tensor
 
 from hourglass.core.skeleton import LSP14, Skeleton
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts, WeightsError, save_weights
+from hourglass.weights.checkpoint import save_weights
 from hourglass.weights.convert.hub import model_card, push_to_hub, save_to_folder, write_state_dict
 from hourglass.weights.convert.published_sources import SOURCES
+from hourglass.weights.facts import WeightFacts, WeightsError
 from hourglass.weights.load import load_network, network_from_facts
 from hourglass.weights.published import resolve
 

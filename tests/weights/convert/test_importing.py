@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hourglass.core.skeleton import COCO17, MPII16, Skeleton
-from hourglass.weights.checkpoint import WeightsError, load_weights
+from hourglass.weights.checkpoint import load_weights
 from hourglass.weights.convert.importing import convert_file, import_checkpoint
+from hourglass.weights.facts import WeightsError
 
 State = dict[str, Tensor]
 

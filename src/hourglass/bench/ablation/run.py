@@ -19,7 +19,7 @@ from hourglass.recipe.network import RecipeError
 from hourglass.recipe.recipe import Recipe, recipe_to_yaml
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import CHECKPOINT, LAST, METRIC, train
-from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import load_network
 
 RESULT = "result.json"

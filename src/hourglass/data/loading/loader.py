@@ -4,9 +4,7 @@ Threads rather than processes: decoding, warping and colour work release the int
 pictures are shared without copies, and Ctrl-C leaves nothing behind.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
 
@@ -16,34 +14,17 @@ import numpy.typing as npt
 import torch
 
 from hourglass.core.structs import Batch
+from hourglass.data.loading.ahead import ahead
 from hourglass.data.loading.dataset import Sample, TrainingCrops
 from hourglass.data.loading.device_augment import Windows, collate_windows, window
 from hourglass.data.loading.draws import Mix
 from hourglass.data.loading.mixture import MixedCrops
 from hourglass.data.packs.stream import StreamedCrops
 
-Key = TypeVar("Key")
 Value = TypeVar("Value")
 Images = npt.NDArray[np.uint8]
 AnyCrops = TrainingCrops | StreamedCrops | MixedCrops
 Share = tuple[TrainingCrops, list[tuple[int, int]]]
-
-
-def ahead(
-    make: Callable[[Key], Value], keys: Iterator[Key] | Sequence[Key], workers: int, depth: int = 2
-) -> Iterator[Value]:
-    """`map(make, keys)` in order, with `workers` threads up to `depth` results each ahead."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="hourglass-loader")
-    waiting: deque[Future[Value]] = deque()
-    try:
-        for key in keys:
-            waiting.append(pool.submit(make, key))
-            if len(waiting) > workers * depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def collate(samples: Sequence[Sample], images: Images | None = None) -> Batch:

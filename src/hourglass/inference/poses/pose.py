@@ -23,6 +23,19 @@ _PANEL_PX = 288
 
 
 @dataclass(frozen=True, eq=False)
+class StageJoints:
+    """What one supervised stage says by itself.
+
+    Args:
+        keypoints: (J, 2) float32, pixels of the original picture.
+        scores: (J,) float32.
+    """
+
+    keypoints: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
 class Pose:
     """The J joints of one person.
 
@@ -36,6 +49,7 @@ class Pose:
         image_id: what the picture is called, where that is known.
         heatmaps: per stage (J, h, w) float32 over the crop, where they were asked for.
         crop: (S, S, 3) uint8 RGB, what the network saw, where heatmaps were asked for.
+        stages: each stage's own joints, the last of them this pose's, where heatmaps were asked for.
         confidences: (J,) float32, the calibrated probability, 0 to 1, that a joint lies within 0.2 torsos of
             where an annotator would put it (`hourglass.weights.calibration`); None where the weights carry no
             calibration.
@@ -54,6 +68,7 @@ class Pose:
     image_id: str | None = None
     heatmaps: tuple[npt.NDArray[np.float32], ...] | None = None
     crop: RGB | None = None
+    stages: tuple[StageJoints, ...] | None = None
     confidences: npt.NDArray[np.float32] | None = None
     covariances: npt.NDArray[np.float32] | None = None
     box_score: float | None = None

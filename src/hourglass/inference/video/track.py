@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from hourglass.core.geometry import box_around
 from hourglass.data.loading.pixels import RGB
@@ -168,7 +167,11 @@ def _without(poses: Sequence[Pose], people: Sequence[Person]) -> list[Pose]:
         return []
     corners = np.stack([_corners(pose) for pose in (*poses, *(person.found for person in people))])
     shared = overlaps(corners)[: len(poses), len(poses) :]
-    taken = {int(i) for i, j in zip(*linear_sum_assignment(-shared), strict=True) if shared[i, j] >= _FOUND}
+    taken: set[int] = set()
+    while shared.size and shared.max() >= _FOUND:  # the surest pair first, and neither of the two again
+        i, j = np.unravel_index(int(shared.argmax()), shared.shape)
+        taken.add(int(i))
+        shared[i], shared[:, j] = 0, 0
     return [pose for i, pose in enumerate(poses) if i not in taken]
 
 

@@ -7,9 +7,9 @@ export function answerOf(facts, { width, height }, people) {
 
 function personOf(facts, { x, y, side }, stages) {
   const last = jointsOf(facts, stages.at(-1));
-  const { covariances, scores } = stages.at(-1);
+  const { covariances, confidences } = stages.at(-1);
   for (const [j, joint] of Object.values(last.joints).entries()) {
-    if (facts.calibration) joint.confidence = rounded(confidence(scores[j], facts.calibration, j));
+    if (confidences) joint.confidence = rounded(confidences[j]);
     if (covariances) joint.covariance = [0, 2].map((at) => [...covariances.slice(4 * j + at, 4 * j + at + 2)].map(rounded));
   }
   const corner = [x - side / 2 + 0.5, y - side / 2 + 0.5];
@@ -25,12 +25,6 @@ function personOf(facts, { x, y, side }, stages) {
 function jointsOf({ skeleton }, { joints, scores, score }) {
   const row = (j) => ({ x: rounded(joints[j][0]), y: rounded(joints[j][1]), score: rounded(scores[j]) });
   return { score: rounded(score), joints: Object.fromEntries(skeleton.joints.map((name, j) => [name, row(j)])) };
-}
-
-// As hourglass.weights.calibration.Calibration makes it.
-function confidence(score, { temperatures, offsets }, j) {
-  const p = Math.min(Math.max(score, 1e-3), 1 - 1e-3);
-  return 1 / (1 + Math.exp(-(Math.log(p / (1 - p)) / temperatures[j] + offsets[j])));
 }
 
 function rounded(value) {

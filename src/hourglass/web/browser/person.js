@@ -25,7 +25,8 @@ export function squaresOf(text, { width, height }, { box_margin: margin, passes 
 }
 
 // The best of up to so many passes: { square, stages: [{ maps, joints: [[x, y]], scores, covariances, score }] }.
-// `look(square)` gives each stage's `maps`, `scores`, and `joints` and `covariances` in the crop's pixels.
+// `look(square)` gives each stage's `maps`, `scores`, and `joints` and `covariances` in the crop's pixels;
+// covariances and confidences are the last stage's alone.
 export async function findPerson(first, refine, look, { input_px: size, box_margin: margin, passes }) {
   let best = null;
   let square = first;
@@ -38,11 +39,11 @@ export async function findPerson(first, refine, look, { input_px: size, box_marg
   return best;
 }
 
-function inPicture({ maps, joints, scores, covariances }, { x, y, side }, size) {
+function inPicture({ maps, joints, scores, covariances, confidences }, { x, y, side }, size) {
   const back = (value, centre) => ((value - (size - 1) / 2) * side) / size + centre;
   const places = Array.from(scores, (_, j) => [back(joints[2 * j], x), back(joints[2 * j + 1], y)]);
   const score = scores.reduce((sum, value) => sum + value, 0) / scores.length;
-  return { maps, joints: places, scores, covariances: covariances?.map((value) => value * (side / size) ** 2), score };
+  return { maps, joints: places, scores, covariances: covariances?.map((value) => value * (side / size) ** 2), confidences, score };
 }
 
 // Around the joints that were seen, or null when that is where the network just looked.

@@ -6,7 +6,7 @@ import { findPerson, squaresOf } from "./person.js";
 import { cutOut, readPicture } from "./picture.js";
 
 const MOST_THREADS = 4;
-let network = null; // { facts, model, readings: [plain, with a flip test] }
+let network = null; // { facts, model }
 let latest = 0;
 let queue = Promise.resolve();
 
@@ -23,7 +23,7 @@ self.addEventListener("message", ({ data }) => {
 });
 
 async function load({ id, facts, here }) {
-  const names = Object.keys(facts.files);
+  const [name] = Object.keys(facts.files);
   const sizes = { ...facts.files, ...facts.runtime };
   const total = Object.values(sizes).reduce((sum, size) => sum + size, 0);
   let done = 0;
@@ -32,18 +32,15 @@ async function load({ id, facts, here }) {
     self.postMessage({ id, told: Math.min(1, done / total) });
   };
   const binary = Object.keys(facts.runtime).find((name) => name.endsWith(".wasm"));
-  const [wasm, ...graphs] = await Promise.all([binary, ...names].map((name) => fetched(name, here, tell)));
+  const [wasm, graph] = await Promise.all([binary, name].map((each) => fetched(each, here, tell)));
   ort.env.wasm.wasmBinary = wasm.buffer;
   // Threads share memory, which a browser allows only to pages that their host isolates.
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
-  const sessions = [];
   try {
-    for (const graph of graphs) sessions.push(await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] }));
+    network = { facts, model: await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] }) };
   } catch (error) {
     throw new Error(`this browser can't run the network (${String(error.message ?? error).split("\n")[0]})`);
   }
-  const [model, ...readings] = sessions;
-  network = { facts, model, readings };
 }
 
 async function fetched(name, here, tell) {
@@ -74,31 +71,23 @@ async function look(id, picture, square, flipTest) {
   // Lets messages in, of which a newer picture's is one.
   await new Promise((next) => setTimeout(next));
   if (id !== latest) throw new Error("another picture came");
-  const { facts, model, readings } = network;
+  const { facts, model } = network;
   const size = facts.input_px;
-  const crop = cutOut(picture, square, size);
-  const views = flipTest ? [crop, mirrored(crop, size)] : [crop];
-  const data = new Uint8Array(views.length * crop.length);
-  views.forEach((view, i) => data.set(view, i * crop.length));
-  const raw = await model.run({ image: new ort.Tensor("uint8", data, [views.length, 3, size, size]) });
-  const read = await readings[flipTest ? 1 : 0].run(raw);
-  const stages = Object.keys(read).filter((name) => name.startsWith("joints_")).length;
-  return Array.from({ length: stages }, (_, i) => {
-    const maps = read[`maps_${i + 1}`];
-    const [joints, height, width] = maps?.dims ?? [];
+  const found = await model.run({
+    image: new ort.Tensor("uint8", cutOut(picture, square, size), [1, 3, size, size]),
+    flip_test: new ort.Tensor("bool", [Boolean(flipTest)], []),
+  });
+  const last = model.outputNames.filter((name) => name.startsWith("stage_")).length;
+  return Array.from({ length: last }, (_, i) => {
+    const of = (name) => found[i + 1 < last ? `${name}_${i + 1}` : name]?.data;
+    const maps = facts.heatmaps ? found[`stage_${i + 1}`] : undefined;
+    const [, joints, height, width] = maps?.dims ?? [];
     return {
       maps: maps && { joints, height, width, values: maps.data },
-      joints: read[`joints_${i + 1}`].data,
-      scores: read[`scores_${i + 1}`].data,
-      covariances: read[`covariances_${i + 1}`]?.data,
+      joints: of("keypoints"),
+      scores: of("scores"),
+      covariances: of("covariances"),
+      confidences: of("confidences"),
     };
   });
-}
-
-function mirrored(crop, size) {
-  const other = new Uint8Array(crop.length);
-  for (let row = 0; row < crop.length; row += size) {
-    for (let u = 0; u < size; u += 1) other[row + u] = crop[row + size - 1 - u];
-  }
-  return other;
 }

@@ -11,13 +11,9 @@ from hourglass.core.files import (
 )
 from hourglass.models.size import trainable_parameters
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import (
-    WeightFacts,
-    WeightsError,
-    load_weights,
-    save_checkpoint,
-)
+from hourglass.weights.checkpoint import load_weights, save_checkpoint
 from hourglass.weights.convert.published_sources import source_of
+from hourglass.weights.facts import WeightFacts, WeightsError
 from hourglass.weights.load import load_network
 from hourglass.weights.published import HUB_FILE, hub_errors, reason, resolve
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hourglass.core.skeleton import Skeleton
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.checkpoint import WeightFacts, WeightsError, save_weights
+from hourglass.weights.checkpoint import save_weights
 from hourglass.weights.convert.key_maps import (
     LAYOUTS,
     LayoutError,
@@ -24,6 +24,7 @@ from hourglass.weights.convert.safe_load import is_torch7, read_tensors
 from hourglass.weights.convert.torch7 import read_torch7
 from hourglass.weights.convert.torch7_graph import unfold
 from hourglass.weights.convert.torch7_networks import match_network
+from hourglass.weights.facts import WeightFacts, WeightsError
 
 AUTO = "auto"
 

@@ -13,7 +13,8 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from hourglass.weights.checkpoint import FORMAT, WeightsError
+from hourglass.weights.checkpoint import FORMAT
+from hourglass.weights.facts import WeightsError
 
 _PREFIXES = ("module.", "model.")
 """What wrappers put before every key; a file may have several of them."""

@@ -8,8 +8,8 @@ nngraph's nodes, each with a list of the nodes that it reads. This is unfolded t
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from hourglass.weights.checkpoint import WeightsError
 from hourglass.weights.convert.torch7 import Object, Table, Value
+from hourglass.weights.facts import WeightsError
 
 _MOST_LAYERS = 50_000
 """Far above any real network; a damaged or hostile file could unfold without end."""

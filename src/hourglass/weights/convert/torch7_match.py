@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from hourglass.weights.checkpoint import WeightsError
 from hourglass.weights.convert.torch7 import Object, Strided
 from hourglass.weights.convert.torch7_graph import Layer
+from hourglass.weights.facts import WeightsError
 
 _EPS = 1e-5
 """Of batch-norm in our networks."""

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hourglass.weights.checkpoint import WeightsError
 from hourglass.weights.convert.importing import import_checkpoint
 from hourglass.weights.convert.torch7 import Object, Strided, Table, read_torch7
+from hourglass.weights.facts import WeightsError
 
 
 def test_plain_values_come_back(torch7: SimpleNamespace, tmp_path: Path) -> None:

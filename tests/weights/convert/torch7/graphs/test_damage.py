@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hourglass.weights.checkpoint import WeightsError
 from hourglass.weights.convert.importing import import_checkpoint
+from hourglass.weights.facts import WeightsError
 from weights.convert.checks import survive
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from hourglass.weights.checkpoint import WeightsError
 from hourglass.weights.convert.importing import import_checkpoint
+from hourglass.weights.facts import WeightsError
 
 
 def refused(path: Path) -> str:

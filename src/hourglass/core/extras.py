@@ -1,0 +1,52 @@
+"""What to type where an optional part is missing: the command that works from where the user is."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+PACKAGE = "hourglass-pose"
+
+
+def missing(what: str, extra: str, error: ImportError | None = None) -> str:
+    """A sentence: `what` needs a package that isn't there, and the command that installs it.
+
+    Args:
+        what: what was asked for, such as `the server`.
+        extra: of our pyproject.toml, such as `serve`; another name is taken for a package's own.
+        error: what importing it said, where that tells the package.
+    """
+    package = f" ({error.name} is not installed)" if error is not None and error.name else ""
+    return f"{what} needs more than is installed{package}: {install_command(extra)}"
+
+
+def install_command(extra: str) -> str:
+    """How to install an extra: from a clone through its tested versions, else from the index."""
+    pip = [*_python(), "-m", "pip", "install"]
+    if extra not in EXTRAS:
+        return shlex.join([*pip, extra])
+    clone = _clone()
+    if clone is None:
+        return shlex.join([*pip, f"{PACKAGE}[{extra}]"])
+    here = clone == Path.cwd()
+    target = f".[{extra}]" if here else f"{clone}[{extra}]"
+    constraints = "constraints.txt" if here else str(clone / "constraints.txt")
+    return shlex.join([*pip, "-c", constraints, "-e", target])
+
+
+EXTRAS = ("train", "export", "serve", "video", "batch", "openvino", "pandas", "supervision", "docs", "dev")
+"""The names that pyproject.toml gives to what only some need."""
+
+
+def _python() -> list[str]:
+    """`python` where that is the one that runs us, else its whole path."""
+    found = shutil.which("python")
+    same = found is not None and os.path.dirname(os.path.abspath(found)) == os.path.dirname(sys.executable)
+    return ["python"] if same else [sys.executable]
+
+
+def _clone() -> Path | None:
+    """The checkout that the package runs from, or None where it was installed as a package."""
+    root = Path(__file__).resolve().parents[3]
+    return root if (root / "pyproject.toml").is_file() and (root / "constraints.txt").is_file() else None
