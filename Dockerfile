@@ -3,15 +3,13 @@
 #   docker build -t hourglass . && docker run --rm -p 127.0.0.1:8000:8000 hourglass
 
 FROM python:3.11-slim-bookworm AS build
-# PyPI's own torch brings gigabytes of CUDA; this index has the same version for CPUs.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 WORKDIR /build
 RUN python -m venv /opt/hourglass
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/hourglass/bin/python -m pip install --disable-pip-version-check \
-    --extra-index-url "${TORCH_INDEX}" -c constraints.txt ".[serve]"
+    -c constraints.txt ".[serve]"
 # An image whose network can't answer is not made.
 RUN ["/opt/hourglass/bin/python", "-c", "import numpy; from hourglass import Predictor; Predictor.from_pretrained()(numpy.zeros((64, 64, 3), 'uint8'))"]
 

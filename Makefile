@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What predicting alone needs, without torch.
+DEMO_VENV := .venv-demo
+DEMO_STAMP := $(DEMO_VENV)/.installed
 # More extras or pip options: make setup EXTRAS=dev,export PIP_ARGS="--index-url ..."
 EXTRAS ?= dev
 PIP_ARGS ?=
@@ -25,8 +28,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch $@
 
-demo: setup ## Run the bundled network on a photo and on rendered people, into out/demo
-	$(BIN)/hourglass demo --out out/demo
+$(DEMO_STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e .
+	@touch $@
+
+demo: $(DEMO_STAMP) ## Run the bundled network on a photo and on rendered people, into out/demo; needs no torch
+	$(DEMO_VENV)/bin/hourglass demo --out out/demo
 
 test: setup ## Run the tests (all but the slow ones)
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
@@ -47,5 +55,5 @@ format: setup ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment, caches, builds and results of `make demo`
-	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

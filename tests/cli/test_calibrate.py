@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -71,7 +72,8 @@ def test_weights_come_back_with_a_calibration_and_the_same_tensors(weights: Path
     predictor = Predictor.from_pretrained(out, device="cpu")
     (pose,) = predictor(torch.zeros(40, 40, 3, dtype=torch.uint8).numpy())
     assert pose.confidences is not None
-    assert Predictor.from_pretrained(weights, device="cpu").confidence is None
+    (bare,) = Predictor.from_pretrained(weights, device="cpu")(np.zeros((40, 40, 3), np.uint8))
+    assert bare.confidences is None
 
 
 def test_json_alone_goes_to_standard_output_and_nothing_is_written(weights: Path) -> None:

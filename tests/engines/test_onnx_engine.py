@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hourglass.engines import onnx_engine as engine
+from hourglass.engines import onnx_file
 from hourglass.engines.entry import EngineError, Signature
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.weights.facts import WeightFacts
@@ -65,10 +66,10 @@ def test_a_file_keeps_network_facts_and_signature(
 def test_files_that_are_none(model: bytes, tmp_path: Path) -> None:
     path = tmp_path / "small.onnx"
     with pytest.raises(EngineError, match="there is no engine file"):
-        engine.read(path)
-    for content in (b"", b"no onnx at all", model[: len(model) // 2]):
+        onnx_file.read(path)
+    for content in (b"no onnx at all", model[: len(model) // 2]):
         path.write_bytes(content)
-        with pytest.raises(EngineError, match=r"small\.onnx can't be read by ONNX Runtime"):
+        with pytest.raises(EngineError, match=r"small\.onnx is cut off, damaged, or no ONNX file at all"):
             load_network(path)
     proto = onnx.load_from_string(model)
     del proto.metadata_props[:]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hourglass.engines import openvino_engine as engine
+from hourglass.engines import openvino_file
 from hourglass.engines.entry import EngineError, Signature
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.weights.facts import WeightFacts
@@ -79,7 +80,7 @@ def test_a_file_keeps_network_facts_and_signature(
     path = tmp_path / "new folder" / "small.xml"
     engine.save(model, path, facts.to_json(), SIGNATURE)
     assert sorted(file.name for file in path.parent.iterdir()) == ["small.bin", "small.xml"]
-    _, text, signature = engine.read(path)
+    _, text, signature = openvino_file.read(path)
     assert WeightFacts.from_json(text) == facts
     assert signature == SIGNATURE
     loaded, known = load_network(path)
@@ -116,7 +117,7 @@ def refused(path: Path) -> str:
 
 def test_missing_and_damaged_files(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="there is no engine file"):
-        engine.read(tmp_path / "other.xml")
+        openvino_file.read(tmp_path / "other.xml")
     whole = saved.read_bytes()
     saved.write_bytes(whole[: len(whole) // 2])
     assert "is damaged" in refused(saved) or "damaged or newer" in refused(saved)

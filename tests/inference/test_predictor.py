@@ -322,14 +322,14 @@ def test_unknown_devices_and_precisions_are_refused() -> None:
         Predictor(network, facts(), "cpu", "fp8")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("there", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+@pytest.mark.parametrize(("there", "expected"), [(True, "bf16"), (False, "fp32")])
 def test_auto_precision_is_bf16_only_where_the_processor_has_it(
-    there: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    there: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: there)
-    assert Predictor(DotFinder(), facts(), "cpu").precision == expected
+    assert Predictor(DotFinder(), facts(), "cpu").runner.precision == expected
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
-    assert Predictor(DotFinder(), facts(), "cpu").precision == torch.float32
+    assert Predictor(DotFinder(), facts(), "cpu").runner.precision == "fp32"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

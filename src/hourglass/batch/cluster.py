@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from hourglass.core.extras import missing
+
 CONNECT_S = 5.0
 PROBE_S = 60.0
 """Ray itself tries for a quarter of an hour before it says that nobody answers."""
@@ -42,7 +44,7 @@ def import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise ClusterError(f"Ray is missing ({error}); pip install 'hourglass-pose[batch]'") from error
+        raise ClusterError(missing("a batch", "batch", error)) from error
     return ray
 
 

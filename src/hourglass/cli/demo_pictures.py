@@ -16,7 +16,7 @@ from hourglass.inference.sinks import write_picture
 from hourglass.synthetic.render import Scene, render
 
 PHOTO = "grace_hopper.jpg"
-"""Grace Hopper by James S. Davis of the U.S. Navy, 1984: a portrait in the public domain, beside this file."""
+"""Grace Hopper by James S. Davis of the U.S. Navy: a portrait in the public domain, beside this file."""
 PHOTO_BOX = (-80.0, 28.0, 672.0, 1344.0)
 """x, y, w, h of her whole body, most of it below the frame: networks of whole people know a portrait only at
 that size."""

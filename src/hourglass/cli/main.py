@@ -58,6 +58,14 @@ def main() -> None:
         # The reader of our output went away, as `| head` does; nothing is left to say.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives until exit
         sys.exit(1)
+    except ImportError as error:
+        from hourglass.core.extras import missing_module
+
+        text = missing_module(error)
+        if text is None:
+            raise
+        typer.echo(f"hourglass: {text}", err=True)
+        sys.exit(2)
     except (ValueError, OSError) as error:
         typer.echo(f"hourglass: {explain(error)}", err=True)
         sys.exit(2)

@@ -105,11 +105,11 @@ def serve(
 def _check_extra() -> None:
     from importlib.util import find_spec
 
-    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f"serving needs {', '.join(missing)}: install the extra, pip install 'hourglass-pose[serve]'"
-        )
+    from hourglass.core.extras import missing
+
+    absent = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
+    if absent:
+        raise ValueError(missing("the server", "serve", ImportError(name=", ".join(absent))))
 
 
 def _is_loopback(address: str) -> bool:

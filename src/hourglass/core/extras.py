@@ -35,7 +35,30 @@ def install_command(extra: str) -> str:
     return shlex.join([*pip, "-c", constraints, "-e", target])
 
 
-EXTRAS = ("train", "export", "serve", "video", "batch", "openvino", "pandas", "supervision", "docs", "dev")
+def missing_module(error: ImportError) -> str | None:
+    """The same sentence for a package of an extra that isn't installed; None for any other failed import."""
+    package = (error.name or "").partition(".")[0]
+    extra = _EXTRA_OF.get(package)
+    return None if extra is None else missing("this", extra, ImportError(name=package))
+
+
+_EXTRA_OF = {
+    **dict.fromkeys(
+        ("torch", "lightning_fabric", "omegaconf", "yaml", "safetensors", "tensorboard"), "train"
+    ),
+    **dict.fromkeys(("huggingface_hub", "scipy", "h5py", "pyarrow", "matplotlib"), "train"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), "serve"),
+    **dict.fromkeys(("onnx", "onnxscript", "nncf"), "export"),
+    "faster_coco_eval": "coco",
+    "av": "video",
+    "ray": "batch",
+    "openvino": "openvino",
+    "pandas": "pandas",
+    "supervision": "supervision",
+}
+"""The extra that brings a package."""
+
+EXTRAS = (*dict.fromkeys(_EXTRA_OF.values()), "docs", "dev")
 """The names that pyproject.toml gives to what only some need."""
 
 

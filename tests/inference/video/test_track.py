@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from hourglass.inference.forward import CropAnswer
+from hourglass.inference.runner import Answer
 from hourglass.inference.video.joints_log import Person, Record
 from hourglass.inference.video.track import Follower
 from inference.video.clips import RGB, Points, dot_predictor, dotted, triangle
@@ -40,9 +40,9 @@ def test_following_takes_one_pass_where_searching_takes_more(monkeypatch: pytest
     crops: list[int] = []
     whole = predictor.answer_crops
 
-    def counted(views: RGB) -> CropAnswer:
+    def counted(views: RGB, every_stage: bool) -> Answer:
         crops.append(len(views))
-        return whole(views)
+        return whole(views, every_stage)
 
     monkeypatch.setattr(predictor, "answer_crops", counted)
     follower = Follower(predictor)

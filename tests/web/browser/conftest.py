@@ -1,36 +1,28 @@
-"""What tests of the exported page share: small networks, the runtime from npm, and a folder of each kind."""
+"""What tests of the exported page share: the bundled file, the runtime from npm, and a folder."""
 
 import fcntl
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
-from hourglass.core.skeleton import LSP14
-from hourglass.models.build import build_network
-from hourglass.recipe.network import NetworkRecipe
+from hourglass.engines import onnx_file
+from hourglass.engines.entry import Signature
 from hourglass.web.browser import write_web
 from hourglass.web.browser.runtime import RuntimeUnavailable, runtime_files
+from hourglass.weights.exported import exported_facts
 from hourglass.weights.facts import WeightFacts
-from hourglass.weights.load import load_network
+from hourglass.weights.published import artifact_of, resolve
 
-MakeNetwork = Callable[..., tuple[nn.Module, WeightFacts]]
+Artifact = tuple[bytes, WeightFacts, Signature]
 
 
 @pytest.fixture(scope="session")
-def make_network() -> MakeNetwork:
-    """`make_network(**recipe)` is a small network of random numbers and its facts."""
-
-    def make(**recipe: object) -> tuple[nn.Module, WeightFacts]:
-        torch.manual_seed(0)
-        settings = {"stacks": 2, "features": 8, "depth": 1, **recipe}
-        network = NetworkRecipe(**settings)  # type: ignore[arg-type]
-        facts = WeightFacts("tiny", network, LSP14, 32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-        return build_network(network, LSP14, facts.mean, facts.std).eval(), facts
-
-    return make
+def artifact() -> Artifact:
+    """The bundled network's ONNX file as `write_web` takes it: bytes, facts, signature."""
+    path = artifact_of(resolve())
+    assert path is not None
+    model, text, signature = onnx_file.read(path)
+    return model, exported_facts(path, text, signature), signature
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +35,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 @pytest.fixture(scope="session")
 def runtime(shared: Path) -> Path:
     """A folder that has onnxruntime-web in its cache; skips where there is no way to npm."""
-    pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     with (shared / "runtime.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
@@ -54,11 +45,11 @@ def runtime(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def folder(shared: Path, runtime: Path) -> Path:
-    """What is exported of the smaller bundled network, which takes a while, so once for all workers."""
+def folder(shared: Path, runtime: Path, artifact: Artifact) -> Path:
+    """What is exported of the bundled network, once for all workers."""
     target = shared / "web page"
     with (shared / "web.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
-            write_web(target, *load_network("hg2_small"))
+            write_web(target, *artifact)
     return target

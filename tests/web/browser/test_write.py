@@ -6,16 +6,12 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
-pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
-
-from hourglass.engines.entry import EngineError, Signature
-from hourglass.engines.onnx_engine import OnnxNetwork, convert
+from hourglass.engines.entry import EngineError
 from hourglass.inference import predictor
 from hourglass.web.browser import write, write_web
 from hourglass.web.browser.runtime import RuntimeUnavailable
 from hourglass.web.pages import page_files
-from hourglass.weights.load import load_network
+from hourglass.weights.published import artifact_of, resolve
 
 
 def test_all_that_a_page_asks_for_is_there(folder: Path) -> None:
@@ -57,15 +53,17 @@ def test_the_page_is_the_servers_but_for_who_answers(folder: Path) -> None:
     assert set(served) - same == {"index.html", "api.js"}
 
 
-def test_the_network_is_the_weights_own(folder: Path) -> None:
+def test_the_network_is_the_file_that_python_runs(folder: Path, artifact: Any) -> None:
     told = json.loads((folder / "model.json").read_text())
-    _, facts = load_network("hg2_small")
-    assert (told["name"], told["stages"], told["heatmaps"]) == ("hg2_small", 2, True)
+    _, facts, _ = artifact
+    assert (told["name"], told["stages"], told["heatmaps"]) == (facts.name, facts.network.stacks, True)
     assert told["input_px"] == facts.input_px
     assert told["skeleton"] == facts.skeleton.to_dict()
     assert told["passes"]["most"] == predictor.MAX_PASSES
-    model = (folder / "network" / "model.onnx").read_bytes()
-    assert OnnxNetwork(model, Signature(facts.input_px, "heatmap", "fp32")) is not None
+    (name,) = told["files"]
+    ours = artifact_of(resolve())
+    assert ours is not None
+    assert (folder / name).read_bytes() == ours.read_bytes()
 
 
 def test_terms_lie_beside_what_they_are_of(folder: Path) -> None:
@@ -74,55 +72,40 @@ def test_terms_lie_beside_what_they_are_of(folder: Path) -> None:
     assert (folder / "runtime" / "ThirdPartyNotices.txt").stat().st_size > 10_000
 
 
-@pytest.mark.slow
-def test_fewer_stacks(make_network: Any, runtime: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-    write_web(tmp_path / "a" / "b", *make_network(), stacks=1, progress=told.append)
-    assert json.loads((tmp_path / "a" / "b" / "model.json").read_text())["stages"] == 1
-    assert told[-1] == "writing tiny as ONNX"
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
-
-
 def refused(error: type[Exception], says: str, target: Path, *network: Any, **options: Any) -> None:
     with pytest.raises(error, match=says):
         write_web(target, *network, **options)
 
 
-def test_folders_that_are_not_to_be_written(make_network: Any, tmp_path: Path) -> None:
-    network = make_network()
+def test_folders_that_are_not_to_be_written(artifact: Any, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
-    refused(OSError, "full is not empty", tmp_path / "full", *network)
-    refused(OSError, "it is a file", tmp_path / "full" / "mine.txt", *network)
-    refused(OSError, "mine.txt can't be written to", tmp_path / "full" / "mine.txt" / "web", *network)
-    refused(OSError, "/proc can't be written to", Path("/proc/nowhere/web"), *network)
+    refused(OSError, "full is not empty", tmp_path / "full", *artifact)
+    refused(OSError, "it is a file", tmp_path / "full" / "mine.txt", *artifact)
+    refused(OSError, "mine.txt can't be written to", tmp_path / "full" / "mine.txt" / "web", *artifact)
+    refused(OSError, "/proc can't be written to", Path("/proc/nowhere/web"), *artifact)
     if os.geteuid():
         (tmp_path / "locked").mkdir(mode=0o500)
-        refused(OSError, "locked can't be written to", tmp_path / "locked" / "web", *network)
+        refused(OSError, "locked can't be written to", tmp_path / "locked" / "web", *artifact)
     assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
 
 
 def test_what_fails_leaves_no_folder(
-    make_network: Any, tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+    artifact: Any, tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, facts = make_network()
     target = tmp_path / "web"
-    refused(RuntimeUnavailable, "there is no", target, network, facts, runtime=tmp_path / "none.tgz")
-    refused(ValueError, "stacks=3 is not possible", target, network, facts, stacks=3)
-    engine = OnnxNetwork(convert(network, 32, facts.to_json()), Signature(32, "heatmap", "fp32"))
-    refused(ValueError, "exported for onnxruntime", target, engine, facts)
+    refused(RuntimeUnavailable, "there is no", target, *artifact, runtime=tmp_path / "none.tgz")
     monkeypatch.setattr(write, "LARGEST_MB", 0.01)
-    refused(EngineError, "tiny takes .* MB, more than", target, network, facts)
+    refused(EngineError, "takes .* MB, more than", target, *artifact)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_nothing(
-    make_network: Any, tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+    artifact: Any, tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, content: bytes) -> int:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(write, "_network_files", lambda *_: {})
     monkeypatch.setattr(Path, "write_bytes", full)
-    refused(OSError, "cannot write .*web: No space left on device", tmp_path / "web", *make_network())
+    refused(OSError, "cannot write .*web: No space left on device", tmp_path / "web", *artifact)
     assert list(tmp_path.iterdir()) == []

@@ -159,12 +159,8 @@ def grid(rows: int, height: int, width: int) -> tuple[_Float, _Float]:
 def _open(path: Path, threads: int) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"there is no detector {path}")
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ValueError(
-            f"a detector needs onnxruntime ({error}); pip install 'hourglass-pose[detect]'"
-        ) from error
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hourglass.core.extras import missing
 from hourglass.core.files import write_atomically
 from hourglass.core.skeleton import SKELETONS, Skeleton
 from hourglass.data.formats.read_files import check_file, listed
@@ -127,7 +128,7 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise ValueError(f"pandas is missing ({error}); pip install 'hourglass-pose[pandas]'") from error
+        raise ValueError(missing("a table for pandas", "pandas", error)) from error
     return pandas
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.extras import missing
 from hourglass.core.skeleton import SKELETONS, Skeleton
 from hourglass.inference.poses.people import one_skeleton, square_around
 from hourglass.inference.poses.pose import Pose
@@ -118,9 +119,7 @@ def _key_points_class() -> Any:
     try:
         from supervision import KeyPoints
     except ImportError as error:
-        raise ValueError(
-            f"supervision is missing ({error}); pip install 'hourglass-pose[supervision]'"
-        ) from error
+        raise ValueError(missing("supervision's KeyPoints", "supervision", error)) from error
     if "keypoint_confidence" not in KeyPoints.__dataclass_fields__:
         raise ValueError("this supervision is too old: 0.29 or later has keypoint_confidence and visible")
     return KeyPoints

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.extras import missing
 from hourglass.data.loading.pixels import RGB
 from hourglass.inference.video.frames import Selection, VideoError
 
@@ -23,7 +24,7 @@ def load_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise VideoError("video needs PyAV: pip install 'hourglass-pose[video]'") from error
+        raise VideoError(missing("video", "video", error)) from error
     return av
 
 
