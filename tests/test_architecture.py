@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 import hourglass
+from hourglass.synthetic.render import render
 
 ROOT = Path(hourglass.__file__).parent
 
@@ -210,8 +213,11 @@ box = np.array([0, 0, 96, 96], np.float32)
 save_csv([Pose(truth, np.ones(len(LSP14), np.float32), LSP14, box, "0.png")], Path(folder) / "poses.csv")
 (pose,) = load_csv(Path(folder) / "poses.csv")
 drawn = pose.draw(scene.image)
+from hourglass import Predictor
+
+(found,) = Predictor.from_pretrained(device="cpu", precision="fp32")(scene.image)
 same = np.allclose(pose.keypoints, truth, atol=0.01)
-print(json.dumps([failed, bool(same), bool((drawn != scene.image).any())]))
+print(json.dumps([failed, bool(same), bool((drawn != scene.image).any()), found.keypoints.tolist()]))
 """
 
 
@@ -224,6 +230,9 @@ def test_torch_stays_above_the_line(tmp_path: Path) -> None:
     words = [sys.executable, "-c", BLOCKED, str(tmp_path), *below]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    failed, same, drawn = json.loads(done.stdout)
+    failed, same, drawn, keypoints = json.loads(done.stdout)
     assert set(failed) == WORKSHOP
     assert (same, drawn) == (True, True)
+    plain = hourglass.Predictor.from_pretrained(device="cpu", precision="fp32", backend="torch")
+    (pose,) = plain(render(0, height=96, width=96).image)
+    np.testing.assert_allclose(keypoints, pose.keypoints, atol=0.05)

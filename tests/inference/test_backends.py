@@ -84,11 +84,11 @@ def test_engines_run_on_the_cpu() -> None:
 
 def test_an_exported_file_keeps_to_what_it_was_made_for(tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="openvino is not installed")
-    from hourglass.engines.entry import Signature
-    from hourglass.engines.openvino_engine import convert, save
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    from hourglass.export.write import write
 
     path = tmp_path / "small.xml"
-    save(convert(network(), 64), path, FACTS.to_json(), Signature(64, "heatmap", "fp32"))
+    write(network(), FACTS, "openvino", path)
     pose = Predictor.from_pretrained(path, "cpu", "fp32")(photo(), [5, 5, 60, 60])[0]
     plain = Predictor(network(), FACTS, "cpu", "fp32")(photo(), [5, 5, 60, 60])[0]
     np.testing.assert_allclose(pose.keypoints, plain.keypoints, atol=0.05)

@@ -11,7 +11,6 @@ pytest.importorskip("prometheus_client", reason="the extra `serve` is not instal
 
 from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor
-from hourglass.serving.responses import stage_joints
 from hourglass.web.pages import page_files
 
 PNG = {"Content-Type": "image/png"}
@@ -84,7 +83,8 @@ def test_each_stack_and_its_heatmaps(
     assert [stage["stage"] for stage in row["stages"]] == [1, 2]
     places = {name: {key: joint[key] for key in ("x", "y", "score")} for name, joint in row["joints"].items()}
     assert row["stages"][1]["joints"] == places
-    first = stage_joints(pose, trained.facts)[0][0]
+    assert pose.stages is not None
+    first = pose.stages[0].keypoints
     told = np.array([(j["x"], j["y"]) for j in row["stages"][0]["joints"].values()])
     np.testing.assert_allclose(told, first, atol=2e-3)
     assert np.abs(told - pose.keypoints).max() > 1  # the stacks differ here, so a mix-up would show
@@ -101,9 +101,8 @@ def test_a_stacks_own_joints_are_what_a_shorter_network_finds(photo: np.ndarray,
     (pose,) = trained(photo, box, keep_heatmaps=True)
     # The same weights, stopped after the first stack, are an independent way to its answer.
     short = Predictor.from_pretrained("hg2_small", device="cpu", precision="fp32", stacks=1)
-    np.testing.assert_allclose(
-        stage_joints(pose, trained.facts)[0][0], short(photo, box)[0].keypoints, atol=0.02
-    )
+    assert pose.stages is not None
+    np.testing.assert_allclose(pose.stages[0].keypoints, short(photo, box)[0].keypoints, atol=0.02)
 
 
 def test_models_health_and_metrics(make_client: Any, png: bytes) -> None:

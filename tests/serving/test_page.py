@@ -25,7 +25,6 @@ from playwright.sync_api import expect
 from chromium import ABSENT, CHROMIUM, assert_drawn_at, chromium, download, opened, places
 from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor
-from hourglass.serving.responses import stage_joints
 from hourglass.serving.run import listen, url_of
 from hourglass.serving.settings import Settings
 from hourglass.synthetic.render import render
@@ -100,7 +99,8 @@ def upload(page: Any, file: Path) -> None:
 
 def test_a_picture_is_answered_stack_by_stack(page: Any, file: Path, pose: Pose, trained: Predictor) -> None:
     upload(page, file)
-    first, last = stage_joints(pose, trained.facts)
+    assert pose.stages is not None
+    first, last = ((stage.keypoints, stage.scores) for stage in pose.stages)
     assert np.abs(first[0] - last[0]).max() > 2  # else the two could be mixed up unseen
     assert_drawn_at(page, 1, first[0], pose.skeleton.joints)
     assert_drawn_at(page, 2, last[0], pose.skeleton.joints)

@@ -55,7 +55,7 @@ def predict(
         str, typer.Option(help="auto, fp32, bf16, or int8 (openvino, with --calibration).")
     ] = "auto",
     backend: Annotated[
-        str, typer.Option(help="What runs the network: torch, onnxruntime or openvino; auto is torch.")
+        str, typer.Option(help="What runs the network: onnxruntime, openvino or torch; auto weighs them.")
     ] = "auto",
     stacks: Annotated[
         str, typer.Option(help="Use the first so many stacks; auto: as many as each person needs.")
@@ -113,7 +113,7 @@ def predict(
     given = given_boxes(box, boxes, min_score)
     chosen = number_of_stacks(stacks)
 
-    def make_predictor() -> "Predictor":
+    def make_predictor(pictures: int | None = None) -> "Predictor":
         from hourglass.inference.detection.suppress import NMS_OKS
         from hourglass.inference.predictor import Predictor
 
@@ -127,6 +127,7 @@ def predict(
             calibration=calibrate(calibration, weights) if precision == "int8" and calibration else None,
             detector=open_detector(detector, min_score),
             nms_oks=NMS_OKS if nms is None else nms,
+            pictures=pictures,
         )
 
     for option, path in (("--csv", csv), ("--coco", coco), ("--coco-annotations", coco_annotations)):
@@ -157,7 +158,7 @@ def predict(
     names = output_names(files)
     if overlay or heatmaps:
         output_folder(out)
-    predictor = make_predictor()
+    predictor = make_predictor(len(files))
     if heatmaps and not predictor.runner.heatmaps:
         raise ValueError(
             f"{predictor.facts.name} answers with coordinates and has no heatmaps: leave out --heatmaps"
