@@ -1,6 +1,7 @@
-"""Write the ONNX file beside each bundled weight file anew, where it isn't of that file: python tools/make_artifacts.py.
+"""Write the ONNX file beside each bundled weight file, where there is none of it: python tools/make_artifacts.py.
 
-It needs the extra `export` and takes a few minutes a network. A file that answers otherwise than torch is not kept.
+It needs the extra `export` and takes a few minutes a network. A file that answers otherwise than torch is not
+kept. Options are passed on to `hourglass export`, such as --check PHOTOS.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from hourglass.weights.published import bundled_weights
 
 
 def made_from(artifact: Path) -> str:
-    """The sha256 of the weights that a file was made from; empty where there is none, or of another version."""
+    """The sha256 of the weights that a file was made from; empty where there is none that can be read."""
     try:
         model, _, _ = onnx_file.read(artifact)
     except EngineError:
