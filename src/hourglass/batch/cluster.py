@@ -42,7 +42,7 @@ def import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise ClusterError(f"Ray is missing ({error}); pip install 'hourglass-pose[batch]'") from error
+        raise ClusterError(f"Ray is missing ({error}); pip install -e '.[batch]'") from error
     return ray
 
 

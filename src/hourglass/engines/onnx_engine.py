@@ -120,7 +120,7 @@ def traced(
                 verbose=False,
             )
     except ImportError as error:
-        raise EngineError(f"ONNX needs a package ({error}); pip install 'hourglass-pose[export]'") from error
+        raise EngineError(f"ONNX needs a package ({error}); pip install -e '.[export]'") from error
     except torch.onnx.OnnxExporterError as error:
         raise EngineError(f"ONNX can't express {what}: {str(error).splitlines()[0]}") from error
     assert program is not None
@@ -145,7 +145,7 @@ def quantise(
             import nncf
             import onnx
         except ImportError as error:
-            raise EngineError(f"int8 needs nncf ({error}); pip install 'hourglass-pose[export]'") from error
+            raise EngineError(f"int8 needs nncf ({error}); pip install -e '.[export]'") from error
         nncf.set_log_level("ERROR")
         proto = onnx.load_from_string(model)
         proto = nncf.quantize(
@@ -221,7 +221,5 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError(
-            f"onnxruntime is missing ({error}); pip install 'hourglass-pose[export]'"
-        ) from error
+        raise EngineError(f"onnxruntime is missing ({error}); pip install -e '.[export]'") from error
     return onnxruntime

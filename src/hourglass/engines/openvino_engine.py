@@ -117,7 +117,7 @@ def quantise(model: Any, crops: npt.NDArray[np.uint8]) -> Any:
         try:
             import nncf
         except ImportError as error:
-            raise EngineError(f"int8 needs nncf ({error}); pip install 'hourglass-pose[export]'") from error
+            raise EngineError(f"int8 needs nncf ({error}); pip install -e '.[export]'") from error
         nncf.set_log_level("ERROR")
         calibration = nncf.Dataset([crop[None] for crop in crops])
         preset = nncf.QuantizationPreset.MIXED
@@ -220,5 +220,5 @@ def _openvino() -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise EngineError(f"OpenVINO is missing ({error}); pip install 'hourglass-pose[export]'") from error
+        raise EngineError(f"OpenVINO is missing ({error}); pip install -e '.[export]'") from error
     return openvino

@@ -162,9 +162,7 @@ def _open(path: Path, threads: int) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ValueError(
-            f"a detector needs onnxruntime ({error}); pip install 'hourglass-pose[detect]'"
-        ) from error
+        raise ValueError(f"a detector needs onnxruntime ({error}); pip install -e '.[detect]'") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads

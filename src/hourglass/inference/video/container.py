@@ -23,7 +23,7 @@ def load_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise VideoError("video needs PyAV: pip install 'hourglass-pose[video]'") from error
+        raise VideoError("video needs PyAV: pip install -e '.[video]'") from error
     return av
 
 

@@ -116,9 +116,7 @@ def _licences() -> dict[str, bytes]:
     try:
         place = resources.files("onnxruntime")
     except ImportError as error:
-        raise EngineError(
-            f"onnxruntime is missing ({error}); pip install 'hourglass-pose[export]'"
-        ) from error
+        raise EngineError(f"onnxruntime is missing ({error}); pip install -e '.[export]'") from error
     names = ("LICENSE", "ThirdPartyNotices.txt")
     return {f"runtime/{name}": (place / name).read_bytes() for name in names}
 

@@ -176,7 +176,12 @@ def _limits(facts: WeightFacts) -> list[str]:
         "People, poses and photos unlike the training data's are foreign to it, and errors need not be "
         "spread evenly over ages, bodies and clothes.",
         "Left and right are confused most often, on people seen from behind or upside down.",
-        "Scores are heights of heatmap peaks, not calibrated probabilities.",
+        "Scores are heights of heatmap peaks, not probabilities"
+        + (
+            "."
+            if facts.calibration is None
+            else "; the confidences beside them are calibrated on the data above."
+        ),
         "Photos of people come with terms of their own: see those of the training data before other uses.",
     ]
     if facts.source:
