@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.core.arrays import RGB, Float64Array
+from hourglass.core.files import reason
 from hourglass.inference.detection.boxes import overlaps
 from hourglass.inference.detection.suppress import surest
 
@@ -69,7 +70,7 @@ class Yolox:
         try:
             outputs = self._session.run(None, {self._input: view})
         except Exception as error:  # the runtime raises kinds of its own
-            raise DetectorError(f"{self.path} failed: {' '.join(str(error).split())}") from error
+            raise DetectorError(f"{self.path} failed: {reason(error)}") from error
         corners, scores = self._people(outputs)
         corners = corners / np.tile(scale, 2)
         limit = np.array([image.shape[1], image.shape[0]] * 2)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.core.files import (
+    reason,
     write_atomically,
     write_text_atomically,
 )
@@ -19,7 +20,7 @@ from hourglass.weights.checkpoint import (
 )
 from hourglass.weights.convert.published_sources import source_of
 from hourglass.weights.load import load_network
-from hourglass.weights.published import HUB_FILE, hub_errors, reason, resolve
+from hourglass.weights.published import HUB_FILE, hub_errors, resolve
 
 CARD = "README.md"
 CONFIG = "config.json"
@@ -104,7 +105,7 @@ def push_to_hub(weights: str | Path | None, repository: str, private: bool = Fal
                 repo_id=repository, folder_path=folder, commit_message="Upload weights with hourglass"
             )
         except refusals as error:
-            raise OSError(f"{repository} can't be uploaded: {reason(error)}") from error
+            raise OSError(f"{repository} can't be uploaded: {reason(error, first_line=True)}") from error
     return str(commit)
 
 
