@@ -233,7 +233,7 @@ def _run_network(
     how: _How,
 ) -> "tuple[Predictions, list[PersonRecord], dict[str, Any]]":
     """Predictions of the weights, the people they are of, and the facts for the report."""
-    from hourglass.cli.running import calibrate, number_of_stacks, people_bar
+    from hourglass.cli.options import calibrate, number_of_stacks, people_bar
     from hourglass.evaluation.evaluate import predict_records, under_skeleton
     from hourglass.inference.backends import make_runnable
     from hourglass.inference.device import choose_device

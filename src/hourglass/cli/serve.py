@@ -79,7 +79,7 @@ def serve(
     )
     _check_extra()
 
-    from hourglass.cli.running import calibrate
+    from hourglass.cli.options import calibrate
     from hourglass.serving.run import listen, run, url_of
 
     with listen(host, port) as listening:

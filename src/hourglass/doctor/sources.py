@@ -206,7 +206,7 @@ def _can_be_read(file: Path) -> bool:
 
 
 def _packed(file: Path) -> Found:
-    from hourglass.data.packs.pack import load_records, read_facts
+    from hourglass.data.packs.open_pack import load_records, read_facts
 
     parts = tuple(
         part_of_records(records, file, split)

@@ -90,7 +90,7 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
             annotations, images, data.category or None, split=split, sides=data.sides, crop=data.crop
         )
     elif data.name == "pack":
-        from hourglass.data.packs.pack import load_records as pack
+        from hourglass.data.packs.open_pack import load_records as pack
 
         records = pack(data.root, split)
     else:

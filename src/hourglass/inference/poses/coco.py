@@ -34,7 +34,7 @@ from hourglass.data.formats.coco_fields import numbers_of
 from hourglass.data.formats.read_files import check_file, check_finite, read_json, rows_of
 from hourglass.data.writers.coco import to_coco
 from hourglass.data.writers.restore import restored
-from hourglass.inference.poses.people import one_skeleton, square_around
+from hourglass.inference.poses.key_points import one_skeleton, square_around
 from hourglass.inference.poses.pose import Pose
 
 Size = tuple[int, int]
