@@ -58,7 +58,7 @@ STRANGERS_AMONG_THEMSELVES = 2
 """In this layer a group may import its own package, but no other group."""
 
 OPTIONAL = {"onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "fastapi", "starlette", "uvicorn"}
-OPTIONAL |= {"av", "faster_coco_eval", "ray", "prometheus_client", "supervision", "pandas"}
+OPTIONAL |= {"sleap_io", "av", "faster_coco_eval", "ray", "prometheus_client", "supervision", "pandas"}
 """What only an extra installs; `import hourglass.anything` must work without."""
 
 MAX_LINES = 600

@@ -226,7 +226,9 @@ def _limbs_that_fit(category: Mapping[str, Any], joints: tuple[str, ...]) -> tup
     entries = list(found) if isinstance(found, Sequence) and not isinstance(found, str) else [found]
     pairs = [list(e) if isinstance(e, Sequence) and not isinstance(e, str) else [] for e in entries]
     base = 0 if any(end == 0 for pair in pairs for end in pair) else 1
-    rows = {name: name for name in joints} | {base + row: name for row, name in enumerate(joints)}
+    rows: dict[str | int | float, str] = {name: name for name in joints} | {
+        base + row: name for row, name in enumerate(joints)
+    }
     limbs = []
     for pair in pairs:
         ends = [rows.get(end) if isinstance(end, str | int | float) else None for end in pair]

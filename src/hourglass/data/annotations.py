@@ -12,7 +12,10 @@ import numpy.typing as npt
 from hourglass.skeleton import Skeleton
 from hourglass.structs import NOT_LABELLED, PersonRecord
 
-FORMS = ("mpii-mat", "mpii-list", "mpii-hrnet", "authors-hdf5", "lsp", "lspet", "coco")
+LABEL_FORMS = ("deeplabcut", "sleap", "cvat", "labelstudio", "labelme", "via", "yolo")
+"""Files of labelling tools, with any joints (Lightning Pose's are of DeepLabCut's form)."""
+
+FORMS = ("mpii-mat", "mpii-list", "mpii-hrnet", "authors-hdf5", "lsp", "lspet", "coco", *LABEL_FORMS)
 """The kinds of file that people come from."""
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,7 @@ class Annotations:
         crowd: (N,) bool, or None.
         columns: further ones, (N, ...) under the file's own names and as it has them, such as the
             `scale_provided` of MPII's list: what writing the same form again needs.
+        sizes: width and height of pictures by name, where the file states them.
 
     Raises ValueError, naming the person, when shapes disagree, a labelled joint or a crop is of no use, or
     two people have one id.
@@ -72,6 +76,7 @@ class Annotations:
     area: _Float | None = None
     crowd: npt.NDArray[np.bool_] | None = None
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count, joints = len(self.ids), self.skeleton.joints
@@ -123,12 +128,18 @@ class Annotations:
         return replace(self, **changed)
 
 
-def records(people: Annotations, images: Path, unlabelled: bool = False) -> list[PersonRecord]:
+def records(
+    people: Annotations,
+    images: Path,
+    unlabelled: bool = False,
+    paths: Mapping[str, Path] | None = None,
+) -> list[PersonRecord]:
     """One record, 0-based, for each person with a crop and a labelled joint; crowds are left out.
 
     Args:
         images: the folder with the pictures.
         unlabelled: keep people without a labelled joint too, as those of a test split.
+        paths: where pictures lie that aren't below `images` under their name.
 
     Raises ValueError when nobody is left, FileNotFoundError when pictures are missing.
     """
@@ -142,12 +153,12 @@ def records(people: Annotations, images: Path, unlabelled: bool = False) -> list
     kept = np.flatnonzero(~(crowd | bare | cropless)).tolist()
     if not kept:
         raise ValueError(f"{people.file} has nobody with a labelled joint in {people.what}")
-    photos = dict.fromkeys(people.names[n] for n in kept)
-    missing = [name for name in photos if not (images / name).is_file()]
+    photos = {name: (paths or {}).get(name, images / name) for name in (people.names[n] for n in kept)}
+    missing = [name for name, path in photos.items() if not path.is_file()]
     check_photos(missing, len(photos), images, people.what)
     return [
         PersonRecord(
-            image=images / people.names[n],
+            image=photos[people.names[n]],
             image_id=people.names[n],
             person_id=int(people.ids[n]),
             skeleton=people.skeleton,
