@@ -1,7 +1,7 @@
 """What the annotation readers hand on: people as their file has them, before any picture is opened."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.data.picture_files import find_pictures
 from hourglass.skeleton import Skeleton
 from hourglass.structs import NOT_LABELLED, PersonRecord
 
@@ -49,6 +50,7 @@ class Annotations:
         box: (N, 4) x, y, width, height, or None where the file has no boxes; NaN for who has none.
         area: (N,) square pixels, or None; NaN for who has none.
         crowd: (N,) bool, or None.
+        weight: (N, J) in 0..1, how much each label counts in training, or None where all count fully.
         columns: further ones, (N, ...) under the file's own names and as it has them, such as the
             `scale_provided` of MPII's list: what writing the same form again needs.
         sizes: width and height of pictures by name, where the file states them.
@@ -75,6 +77,7 @@ class Annotations:
     box: _Float | None = None
     area: _Float | None = None
     crowd: npt.NDArray[np.bool_] | None = None
+    weight: _Float | None = None
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -90,7 +93,8 @@ class Annotations:
             if (found := getattr(self, name).shape) != shape:
                 raise ValueError(f"{self.file}: {name} has the shape {found}, expected {shape}")
         sized: dict[str, Any] = {**self.lengths, **self.columns}
-        sized |= {name: getattr(self, name) for name in ("where", "names", "splits", "box", "area", "crowd")}
+        each = ("where", "names", "splits", "box", "area", "crowd", "weight")
+        sized |= {name: getattr(self, name) for name in each}
         for name, column in sized.items():
             if column is not None and len(column) != count:
                 raise ValueError(f"{self.file}: {len(column)} {name} for {count} people")
@@ -153,9 +157,9 @@ def records(
     kept = np.flatnonzero(~(crowd | bare | cropless)).tolist()
     if not kept:
         raise ValueError(f"{people.file} has nobody with a labelled joint in {people.what}")
-    photos = {name: (paths or {}).get(name, images / name) for name in (people.names[n] for n in kept)}
-    missing = [name for name, path in photos.items() if not path.is_file()]
-    check_photos(missing, len(photos), images, people.what)
+    wanted = dict.fromkeys(people.names[n] for n in kept)
+    photos = {name: path for name, path in (paths or {}).items() if name in wanted}
+    photos |= find_photos(images, [name for name in wanted if name not in photos], people.what)
     return [
         PersonRecord(
             image=photos[people.names[n]],
@@ -166,9 +170,20 @@ def records(
             visibility=people.visibility[n],
             center=(people.center[n] - people.origin).astype(np.float32),
             side_px=float(people.side_px[n]),
+            weight=None if people.weight is None else people.weight[n].astype(np.float32),
         )
         for n in kept
     ]
+
+
+def find_photos(folder: Path, names: Iterable[str], what: str) -> dict[str, Path]:
+    """Where each picture lies, under its name or one with another ending.
+
+    Raises FileNotFoundError with the number of missing ones and the first.
+    """
+    found, missing = find_pictures(folder, names)
+    check_photos(missing, len(found) + len(missing), folder, what)
+    return found
 
 
 def check_photos(missing: Sequence[str], wanted: int, folder: Path, what: str) -> None:

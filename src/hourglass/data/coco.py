@@ -4,8 +4,9 @@ Keypoint coordinates are read as 0-based pixel indexes, as nearly all code does:
 whole pixels. A `bbox` is an area: x to x + width covers the pixels x to x + width - 1.
 
 Ours on top of COCO's fields: an annotation may tell its own `crop` (`center` and `side_px`, 0-based pixels),
-its `split`, and `lengths` in pixels, such as `head`; the file may hold an object `hourglass` that says where
-the people came from.
+its `split` (else its picture's counts), `keypoint_scores` in 0..1 (how much each label counts in training,
+for labels that a machine made), and `lengths` in pixels, such as `head`; the file may hold an object
+`hourglass` that says where the people came from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,9 @@ import numpy.typing as npt
 from hourglass.data import coco_fields as fields
 from hourglass.data.annotations import Annotations, log_left_out, records
 from hourglass.data.crops import BOX_MARGIN, MIN_SIDE_PX, without_far_outside
-from hourglass.data.files import Where, check_file, check_finite, listed, read_json
+from hourglass.data.files import Where, check_file, check_finite, check_pixels, listed, read_json
 from hourglass.data.images import ImageError, image_size
+from hourglass.data.picture_files import find_pictures
 from hourglass.structs import NOT_LABELLED, PersonRecord
 
 Key = int | str
@@ -41,7 +43,7 @@ class CocoFile:
         ids: their ids.
         sizes: their width and height in pixels, or None where the file tells none.
         keys: id and file name of each picture to its number.
-        category: id of the category that was read.
+        categories: ids of the categories that were read, one or several with the same joints.
         ours: the file's object `hourglass`, if it has one.
     """
 
@@ -52,8 +54,13 @@ class CocoFile:
     ids: tuple[Key, ...]
     sizes: tuple[tuple[int, int] | None, ...]
     keys: Mapping[Key, int]
-    category: int
+    categories: tuple[Key, ...]
     ours: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def category(self) -> Key:
+        """The first of the categories, which results are of."""
+        return self.categories[0]
 
     def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "CocoFile":
         """The same pictures with some of the people: by row numbers, or (N,) bool."""
@@ -67,7 +74,7 @@ def read_file(file: Path, category: str | None = None) -> CocoFile:
 
     Args:
         file: JSON, packed with gzip or not.
-        category: its name; needed only where several have keypoints.
+        category: its name; needed only where several have keypoints that differ.
 
     Raises ValueError or FileNotFoundError naming the file, the annotation's id and the field.
     """
@@ -98,7 +105,7 @@ def load_records(
     Args:
         annotations: the JSON file.
         images: the folder that its `file_name`s start from.
-        category: which category to read; needed only where several have keypoints.
+        category: which category to read; needed only where several have keypoints that differ.
         split: only people whose annotation names this split, in a file where any annotation names one.
         sides: `observer` makes left and right those of who looks at the picture, see `sides`; empty leaves
             them.
@@ -146,15 +153,21 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
     images, annotations, categories = (
         fields.objects(content, name, file) for name in ("images", "annotations", "categories")
     )
-    category_id, skeleton = fields.choose_category(categories, file, category)
+    category_ids, skeleton = fields.choose_category(categories, file, category)
     ids, names, sizes = fields.pictures(images, file, named)
+    # By file name, by the id as it is compared, and by the id as it stands, which goes before the others.
     keys: dict[Key, int] = {name: number for number, name in enumerate(names)}
+    keys |= {key: number for number, key in enumerate(map(fields.id_of, ids)) if key is not None}
     keys |= {key: number for number, key in enumerate(ids)}
-    entries, people_ids = fields.of_category(annotations, category_id, file)
-    labels = [f"{file}: annotation {number}" for number in people_ids]
+    entries, people_keys = fields.of_categories(annotations, category_ids, file)
+    people_ids = fields.numbered(people_keys)
+    labels = [f"{file}: annotation {key}" for key in people_keys]
     where: Where = labels.__getitem__
     image = [fields.picture_number(entry, keys, where, row) for row, entry in enumerate(entries)]
+    by_id = {fields.as_written(entry["id"]): entry for entry in images}
+    images_by_number = [by_id[key] for key in ids]
     keypoints, visibility = fields.joints(entries, skeleton, where)
+    check_pixels(file, keypoints[visibility > NOT_LABELLED])
     box, has_box = fields.optional(entries, "bbox", (4,), where)
     check_finite(box[:, None], has_box[:, None], ["'bbox'"], where)
     area, has_area = fields.optional(entries, "area", (), where)
@@ -170,7 +183,7 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
         where=labels,
         names=[names[number] for number in image],
         ids=np.array(people_ids, np.int64),
-        splits=fields.splits(entries, where),
+        splits=fields.splits(entries, [images_by_number[number] for number in image], where),
         keypoints=keypoints,
         visibility=visibility,
         tells_hidden=ours.get("tells_hidden") is not False,
@@ -181,8 +194,11 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
         box=box if has_box.any() else None,
         area=area if has_area.any() else None,
         crowd=fields.crowds(entries, where),
+        weight=fields.label_weights(entries, skeleton, where),
+        sizes={name: size for name, size in zip(names, sizes, strict=True) if size is not None},
     )
-    return CocoFile(people, np.array(image, np.int64), own_crop, names, ids, sizes, keys, category_id, ours)
+    numbers = np.array(image, np.int64)
+    return CocoFile(people, numbers, own_crop, names, ids, sizes, keys, category_ids, ours)
 
 
 def made_crops(keypoints: _Float, labelled: npt.NDArray[np.bool_], box: _Float) -> tuple[_Float, _Float]:
@@ -212,7 +228,7 @@ def _near_their_pictures(file: CocoFile, images: Path) -> CocoFile:
     groups: dict[tuple[int, int], list[int]] = {}
     for row in np.flatnonzero(people.labelled.any(axis=1) & ~crowd).tolist():
         number = int(file.image[row])
-        size = sizes[number] or _size_of(images / file.names[number])
+        size = sizes[number] or _size_of(images, file.names[number])
         sizes[number] = size
         if size is not None:
             groups.setdefault(size, []).append(row)
@@ -235,9 +251,12 @@ def _near_their_pictures(file: CocoFile, images: Path) -> CocoFile:
     return replace(file, people=people)
 
 
-def _size_of(picture: Path) -> tuple[int, int] | None:
+def _size_of(folder: Path, name: str) -> tuple[int, int] | None:
+    path = folder / name
+    if not path.is_file():
+        path = find_pictures(folder, [name])[0].get(name, path)
     try:
-        return image_size(picture)
+        return image_size(path)
     except ImageError:
         # A missing photo is reported with all the others, a damaged one by whoever reads it.
         return None

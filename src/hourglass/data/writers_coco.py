@@ -48,7 +48,7 @@ def write_coco(
     force: bool = False,
     sizes: Mapping[str, tuple[int, int]] | None = None,
     image_ids: Mapping[str, Key] | None = None,
-    category_id: int = 1,
+    category_id: Key = 1,
 ) -> None:
     """`to_coco` as a file, packed if its name ends in .gz; raises as `writers_files.put` does."""
     write_json(file, to_coco(people, sizes, image_ids, category_id), force)
@@ -58,7 +58,7 @@ def to_coco(
     people: Annotations,
     sizes: Mapping[str, tuple[int, int]] | None = None,
     image_ids: Mapping[str, Key] | None = None,
-    category_id: int = 1,
+    category_id: Key = 1,
 ) -> dict[str, Any]:
     """A COCO keypoints file as Python objects, of finite numbers only.
 
@@ -217,7 +217,7 @@ def _same(a: _Float, b: _Float) -> _Bool:
     return np.asarray(((a == b) & (np.signbit(a) == np.signbit(b))) | (np.isnan(a) & np.isnan(b)))
 
 
-def _category(skeleton: Skeleton, number: int) -> dict[str, Any]:
+def _category(skeleton: Skeleton, number: Key) -> dict[str, Any]:
     category: dict[str, Any] = {
         "id": number,
         "name": "person" if skeleton.joints == COCO17.joints else skeleton.name,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from hourglass.data.annotations import FORMS, Annotations
 from hourglass.data.coco import CocoFile
+from hourglass.data.coco_fields import id_of
 from hourglass.skeleton import Skeleton
 
 _CLOSE = 1e-6
@@ -35,7 +36,7 @@ def restored(file: CocoFile, content: Mapping[str, Any]) -> Annotations:
         entries = {
             entry["id"]: entry.get("hourglass") or {}
             for entry in content["annotations"]
-            if entry["category_id"] == file.category
+            if id_of(entry["category_id"]) in file.categories
         }
         ours = [entries[person] for person in people.ids.tolist()]
         return _restored(people, head, ours, file.own_crop)

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.data.annotations import Annotations, log_left_out
-from hourglass.data.files import MOST_BYTES, check_file, listed
-from hourglass.data.formats.labelled import Joints, Labelled, annotations_of, check_pixels, picture_name
+from hourglass.data.files import MOST_BYTES, check_file, check_pixels, listed
+from hourglass.data.formats.labelled import Joints, Labelled, annotations_of, picture_name
 from hourglass.data.formats.safe_yaml import read_yaml
 from hourglass.structs import VISIBLE
 

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-import numpy.typing as npt
 
 from hourglass.data.annotations import Annotations, log_left_out
 from hourglass.data.coco import made_crops
@@ -280,15 +279,6 @@ def check_number(value: float, where: str) -> None:
     """Raise ValueError unless it is a number of pixels that a picture may have."""
     if not math.isfinite(value) or abs(value) >= FARTHEST_PX:
         raise ValueError(f"{where} is {value:g}, where no picture reaches")
-
-
-def check_pixels(file: Path, points: npt.NDArray[np.float64]) -> None:
-    """Raise ValueError when labelled points (N, 2) are shares of the picture's size instead of pixels."""
-    if len(points) > 1 and ((points >= 0) & (points <= 1)).all() and (points % 1 != 0).any():
-        raise ValueError(
-            f"{file}: all labelled coordinates lie between 0 and 1, so they are shares of the picture's "
-            "width and height; multiply them by these first: coordinates here are pixels"
-        )
 
 
 def picture_name(text: str) -> str:
