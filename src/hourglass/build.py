@@ -173,7 +173,7 @@ def load_sources(data: DataRecipe, training: bool) -> list[tuple[SourceRecipe, l
 def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
     """The annotated people of one split. Raises ValueError or OSError, naming the file, on bad data."""
     root = Path(data.root)
-    if not data.root and data.name != "synthetic":
+    if not data.root and data.name not in ("synthetic", "file"):
         raise RecipeError(f"data.root (--root) is missing: say where the {data.name} data lies")
     if data.name == "lspet":
         from hourglass.data.lspet import load_records as lspet
@@ -209,6 +209,14 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
         records = coco(
             annotations, images, data.category or None, split=split, sides=data.sides, crop=data.crop
         )
+    elif data.name == "file":
+        from hourglass.data.formats.any_file import load_records as any_file
+
+        if not data.annotations:
+            raise RecipeError("data.annotations (--annotations) is missing: say which file to read")
+        file = Path(data.annotations.replace("{split}", split))
+        folder = Path(data.root.replace("{split}", split)) if data.root else None
+        records = any_file(file, folder, data.category or None, split=split, sides=data.sides, crop=data.crop)
     elif data.name == "pack":
         from hourglass.data.pack import load_records as pack
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Annotations: .json, .json.gz, .h5 or .mat, told by content.")
+        Path,
+        typer.Argument(
+            metavar="IN", help="A file of annotations or a labelling tool's folder, told by its content."
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
     to: Annotated[
@@ -24,7 +27,7 @@ def convert(
         str, typer.Option(help="Map the joints to mpii16, lsp14, coco17 or flic11; else they stay.")
     ] = "",
     split: Annotated[str, typer.Option(help="Only these people, where IN has several splits.")] = "",
-    category: Annotated[str, typer.Option(help="Of a COCO file, where several have keypoints.")] = "",
+    category: Annotated[str, typer.Option(help="Of files with several, where their joints differ.")] = "",
     images: Annotated[
         Path | None, typer.Option(help="Folder of the pictures: COCO then tells their widths and heights.")
     ] = None,

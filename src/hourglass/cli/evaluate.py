@@ -156,7 +156,7 @@ def _check_coco_options(
     """Raise ValueError naming an option that would change nothing, or make the score meaningless."""
     given = {"--boxes": boxes is not None, "--results": results is not None, "--category": source.category}
     for option, used in given.items():
-        if used and source.data != "coco":
+        if used and source.data != "coco" and (option, source.data) != ("--category", "file"):
             raise ValueError(f"{option} is for --data coco, not for {source.data}")
     if boxes is None:
         if min_score:

@@ -54,7 +54,9 @@ def read_annotations(
     """
     people = _read(file, split, category, content)
     if category is not None and people.form != "coco" and people.form not in LABEL_FORMS:
-        raise ValueError(f"{file} has no categories; leave the category {category!r} away")
+        raise ValueError(
+            f"{file} is no COCO file and has no categories; leave the category {category!r} away"
+        )
     if not len(people):
         raise ValueError(f"{file} holds nobody")
     return of_split(people, split)
@@ -141,8 +143,8 @@ def _from_folder(folder: Path, category: str | None) -> Annotations:
             )
     if not labelme.files_below(folder):
         raise ValueError(
-            f"{folder} is a folder without a config.yaml (DeepLabCut), a data.yaml (YOLO-pose) or JSON files "
-            "(labelme); give the file of annotations"
+            f"{folder} is a folder, not a file of annotations, and holds no config.yaml (DeepLabCut), no "
+            "data.yaml (YOLO-pose) and no JSON files (labelme)"
         )
     return labelme.read_folder(folder, category)
 

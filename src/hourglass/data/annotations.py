@@ -159,7 +159,9 @@ def records(
         raise ValueError(f"{people.file} has nobody with a labelled joint in {people.what}")
     wanted = dict.fromkeys(people.names[n] for n in kept)
     photos = {name: path for name, path in (paths or {}).items() if name in wanted}
-    photos |= find_photos(images, [name for name in wanted if name not in photos], people.what)
+    found, missing = find_pictures(images, [name for name in wanted if name not in photos])
+    check_photos(missing, len(wanted), images, people.what)
+    photos |= found
     return [
         PersonRecord(
             image=photos[people.names[n]],

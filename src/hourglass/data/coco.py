@@ -18,11 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.data import coco_fields as fields
-from hourglass.data.annotations import Annotations, log_left_out, records
-from hourglass.data.crops import BOX_MARGIN, MIN_SIDE_PX, without_far_outside
+from hourglass.data.annotations import Annotations
+from hourglass.data.crops import made_crops
 from hourglass.data.files import Where, check_file, check_finite, check_pixels, listed, read_json
-from hourglass.data.images import ImageError, image_size
-from hourglass.data.picture_files import find_pictures
+from hourglass.data.formats.picture_places import records_of
 from hourglass.structs import NOT_LABELLED, PersonRecord
 
 Key = int | str
@@ -115,16 +114,7 @@ def load_records(
     """
     check_file(annotations, "annotations")
     file = parse(read_json(annotations), annotations, category, named=True)
-    people = _near_their_pictures(of_split(file, split), images).people
-    if sides:
-        from hourglass.data.sides import with_sides
-
-        people = with_sides(people, sides)
-    if crop:
-        from hourglass.data.limbs import with_crop
-
-        people = with_crop(people, crop)
-    return records(people, images)
+    return records_of(of_split(file, split).people, images, sides, crop)
 
 
 def of_split(file: CocoFile, split: str) -> CocoFile:
@@ -199,64 +189,3 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
     )
     numbers = np.array(image, np.int64)
     return CocoFile(people, numbers, own_crop, names, ids, sizes, keys, category_ids, ours)
-
-
-def made_crops(keypoints: _Float, labelled: npt.NDArray[np.bool_], box: _Float) -> tuple[_Float, _Float]:
-    """Centres (N, 2) and sides (N,) of square crops; NaN for who has neither a box nor two labelled joints.
-
-    Args:
-        keypoints: (N, J, 2), which count where `labelled` (N, J) and `box` is empty or NaN.
-        box: (N, 4) x, y, width, height.
-    """
-    center, side_px = np.full((len(box), 2), np.nan), np.full(len(box), np.nan)
-    boxed = (box[:, 2:] > 0).all(axis=1)
-    center[boxed], longer = box[boxed, :2] + (box[boxed, 2:] - 1) / 2, box[boxed, 2:].max(axis=1)
-    side_px[boxed] = np.maximum(longer * BOX_MARGIN, MIN_SIDE_PX)
-    rows = ~boxed & (labelled.sum(axis=1) >= 2)
-    seen, points = labelled[rows][..., None], keypoints[rows].astype(np.float32)
-    low = np.where(seen, points, np.float32(np.inf)).min(axis=1)
-    high = np.where(seen, points, np.float32(-np.inf)).max(axis=1)
-    center[rows] = (low + high) / 2
-    side_px[rows] = np.maximum((high - low).max(axis=1).astype(np.float64) * BOX_MARGIN, MIN_SIDE_PX)
-    return center, side_px
-
-
-def _near_their_pictures(file: CocoFile, images: Path) -> CocoFile:
-    """Joints far outside their picture unlabelled, and crops without them."""
-    people, sizes = file.people, dict(enumerate(file.sizes))
-    crowd = np.zeros(len(people), bool) if people.crowd is None else people.crowd
-    groups: dict[tuple[int, int], list[int]] = {}
-    for row in np.flatnonzero(people.labelled.any(axis=1) & ~crowd).tolist():
-        number = int(file.image[row])
-        size = sizes[number] or _size_of(images, file.names[number])
-        sizes[number] = size
-        if size is not None:
-            groups.setdefault(size, []).append(row)
-    visibility = people.visibility.copy()
-    for (width, height), rows in groups.items():
-        points = people.keypoints[rows].astype(np.float32).reshape(-1, 2)
-        near = without_far_outside(points, visibility[rows].ravel(), width, height)
-        visibility[rows] = near.reshape(len(rows), -1)
-    far = (visibility != people.visibility).sum()
-    log_left_out(people.file, {"joints far outside their picture": int(far)})
-    box = np.full((len(people), 4), np.nan) if people.box is None else people.box
-    center, side_px = made_crops(people.keypoints, visibility > NOT_LABELLED, box)
-    own = file.own_crop
-    people = replace(
-        people,
-        visibility=visibility,
-        center=np.where(own[:, None], people.center, center),
-        side_px=np.where(own, people.side_px, side_px),
-    )
-    return replace(file, people=people)
-
-
-def _size_of(folder: Path, name: str) -> tuple[int, int] | None:
-    path = folder / name
-    if not path.is_file():
-        path = find_pictures(folder, [name])[0].get(name, path)
-    try:
-        return image_size(path)
-    except ImageError:
-        # A missing photo is reported with all the others, a damaged one by whoever reads it.
-        return None

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.data.annotations import find_photos, log_left_out
-from hourglass.data.coco import CocoFile, made_crops, read_file
+from hourglass.data.coco import CocoFile, read_file
 from hourglass.data.coco_fields import id_of, numbers_of, picture_number
+from hourglass.data.crops import made_crops
 from hourglass.data.files import check_file, check_finite, read_json, rows_of
 from hourglass.structs import NOT_LABELLED, PersonRecord
 

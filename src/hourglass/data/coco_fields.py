@@ -74,11 +74,16 @@ def choose_category(
     if len(mine) == 1:
         return (ids[0],), skeletons[0]
     first = skeletons[0]
-    if any(replace(other, name=first.name, limbs=first.limbs) != first for other in skeletons):
+    if any(_but_drawing(other) != _but_drawing(first) for other in skeletons):
         raise ValueError(f"{file} has several categories with keypoints that differ; choose one of {known}")
     kinds = {str(category.get("supercategory") or "") for category in mine}
     title = kinds.pop() if len(kinds) == 1 else ""
     return tuple(ids), replace(first, name=title or f"{first.name} and {len(mine) - 1} more")
+
+
+def _but_drawing(skeleton: Skeleton) -> tuple[Any, ...]:
+    """All of a skeleton but its name and what is only drawn."""
+    return skeleton.joints, skeleton.flip_pairs, skeleton.torso, skeleton.head, skeleton.oks_sigmas
 
 
 def pictures(
@@ -106,7 +111,7 @@ def pictures(
 
 def as_written(key: Any) -> Key:
     """A picture's id as results should name it: as the file does, but for 7.0, which is 7."""
-    return int(key) if isinstance(key, float) else key  # type: ignore[no-any-return]
+    return int(key) if isinstance(key, float) else key
 
 
 def _size(image: Entry) -> tuple[int, int] | None:

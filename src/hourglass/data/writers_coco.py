@@ -31,7 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.data.annotations import Annotations
-from hourglass.data.coco import Key, made_crops
+from hourglass.data.coco import Key
+from hourglass.data.crops import made_crops
 from hourglass.data.writers_files import plain, plain_list, write_json
 from hourglass.skeleton import COCO17, Skeleton
 

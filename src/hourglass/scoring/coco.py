@@ -95,7 +95,8 @@ def read_results(
 ) -> Detections:
     """The entries of a results file that are of the truth's categories, in pictures known by `keys`.
 
-    Where all are of one other category, they are taken for the truth's, with a warning.
+    Where all are of category 1, which programs without categories write, they are taken for the truth's, with
+    a warning.
 
     Raises ValueError naming the file, the row and the field.
     """
@@ -104,8 +105,8 @@ def read_results(
             raise ValueError(f"{path}: row {row} is no object, as COCO results have")
     told = [id_of(entry["category_id"]) if "category_id" in entry else None for entry in content]
     rows = [n for n, category in enumerate(told) if category is None or category in categories]
-    if not rows and len(set(told)) == 1:
-        # What predicts often knows no categories and says 1; there is nothing else that these could be of.
+    if not rows and set(told) == {1}:
+        # Programs that know no categories, `hourglass predict` among them, say 1.
         log.warning(
             "%s: all results are of category %s, the truth is of %s; they are scored as that",
             path,

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from hourglass.data.annotations import Annotations, log_left_out
-from hourglass.data.coco import made_crops
+from hourglass.data.crops import made_crops
 from hourglass.data.files import FARTHEST_PX, listed
 from hourglass.skeleton import Pair, Skeleton
 from hourglass.structs import OCCLUDED, VISIBLE

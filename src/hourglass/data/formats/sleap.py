@@ -99,7 +99,7 @@ def write_frames(file: Path, folder: Path) -> int:
     """
     from PIL import Image
 
-    from hourglass.checkpoint import write_atomically
+    from hourglass.data.writers_files import put
 
     labels, written = _load(file, open_videos=True), 0
     for frame in labels.labeled_frames:
@@ -116,8 +116,7 @@ def write_frames(file: Path, folder: Path) -> int:
                 "video beside the project, or export a package with the frames inside"
             ) from error
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(picture, partial(image.save, format="PNG"))
+        put(picture, partial(image.save, format="PNG"))
         written += 1
     return written
 

@@ -26,8 +26,9 @@ import numpy.typing as npt
 
 from hourglass.checkpoint import write_text_atomically
 from hourglass.data.annotations import Annotations, log_left_out
-from hourglass.data.coco import CocoFile, Key, made_crops, parse
+from hourglass.data.coco import CocoFile, Key, parse
 from hourglass.data.coco_fields import numbers_of
+from hourglass.data.crops import made_crops
 from hourglass.data.files import check_file, check_finite, read_json, rows_of
 from hourglass.data.writers_coco import to_coco
 from hourglass.data.writers_restore import restored
