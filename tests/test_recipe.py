@@ -197,7 +197,6 @@ def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, text: str, named: str
         ("networks.stacks=3", "networks"),
         ("network.stacks=three", r"network\.stacks"),
         ("data=3", "data"),
-        ("data.root=[", r"data\.root"),
     ],
 )
 def test_a_wrong_override_is_refused_by_name(tmp_path: Path, override: str, named: str) -> None:

@@ -69,11 +69,11 @@ class DataRecipe:
     """kind of data: `lspet`, `lsp`, `lsp_lspet` (both), `mpii`, `flic`, `coco`, `file` (any file of
     annotations, a labelling tool's too), `pack` or `synthetic`"""
     root: str = ""
-    """dataset folder (`lspet`: joints.mat and images/; `lsp_lspet`: lsp/ and lspet/), pack file, or the pictures
-    of `coco` and `file` ({split} is replaced); empty with `file`: they are looked for near the annotations"""
+    """dataset folder (`lspet`: joints.mat and images/; `lsp_lspet`: lsp/ and lspet/), pack file, or the
+    folder of the pictures of `coco` and `file` ({split} is replaced); empty with `file` looks near that"""
     annotations: str = ""
-    """`coco`: the training JSON file; `file`: any file of annotations, or a labelling tool's folder; `{split}`
-    in it is replaced by the split"""
+    """`coco`: the training JSON file; `file`: any file of annotations, or a labelling tool's folder;
+    `{split}` in it is replaced by the split"""
     category: str = ""
     """`coco`, `file`: which category, where several have keypoints that differ"""
     train_split: str = "train"

@@ -216,12 +216,14 @@ def score(
     The reference length is the torso: the first of the skeleton's shoulder-hip diagonals with both ends
     labelled (left shoulder to right hip, else right shoulder to left hip; FLIC the other way round). A
     person with neither is not counted. A skeleton without diagonals is measured by the longer side of the
-    box around the labelled joints, or where these span none by that of the box that the crop was made of. A joint within `threshold` reference lengths is correct.
+    box around the labelled joints, or where these span none by that of the box that the crop was made of. A
+    joint within `threshold` reference lengths is correct.
 
     Returns:
         `metrics`: per threshold, `{"PCK@0.2": {"mean": ..., "pooled": ..., "<joint>": ...}}` in percent
         with three decimals; `mean` is that of the joints, `pooled` the share over all of them; None where
-        nothing was counted. `joint_metrics`: the joints alone, whatever they are called. `reference`: `torso` or `box`. `people`: all of them; `people_counted`:
+        nothing was counted. `joint_metrics`: the joints alone, whatever they are called. `reference`: `torso`
+        or `box`. `people`: all of them; `people_counted`:
         those with a reference length; `joints`: how many of each joint were counted.
 
     Raises ValueError when a record has no prediction or the skeletons differ. Predictions of people

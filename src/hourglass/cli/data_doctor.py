@@ -29,7 +29,7 @@ def doctor(
     data: Annotated[
         str,
         typer.Option(
-            help="lspet, lsp, mpii, flic, coco, file, pack or synthetic; without it, told from what lies there."
+            help="lspet, lsp, mpii, flic, coco, file, pack, synthetic; without it, told from what lies there."
         ),
     ] = "",
     annotations: Annotated[

@@ -114,25 +114,22 @@ def as_pictures_are(people: Annotations, paths: dict[str, Path]) -> Annotations:
         paths: where the pictures lie, by name; those that aren't there are left aside.
     """
     headers = {name: header for name, path in paths.items() if (header := _header(path)) is not None}
-    turned, others = [], []
-    for name, (width, height, orientation) in headers.items():
-        stated = people.sizes.get(name)
-        upright = (height, width) if orientation >= 5 else (width, height)
-        if stated is None or stated == upright:
-            continue
-        if stated == (width, height):
-            turned.append(name)
-        else:
-            others.append(f"{name}, {stated[0]} x {stated[1]} instead of {upright[0]} x {upright[1]}")
+    turned = _stored_turned(people, headers)
     if turned:
         log.warning(
             "%s: %d pictures are stored turned (EXIF), and by the sizes that the file states they were "
             "labelled as stored, the first is %s; their labels are turned with them",
             people.file,
             len(turned),
-            turned[0],
+            next(iter(turned)),
         )
-        people = _turned(people, {name: headers[name] for name in turned})
+        people = _turned(people, turned)
+    others = []
+    for name, (width, height, orientation) in headers.items():
+        stated = people.sizes.get(name)
+        upright = (height, width) if orientation >= 5 else (width, height)
+        if stated is not None and stated != upright:
+            others.append(f"{name}, {stated[0]} x {stated[1]} instead of {upright[0]} x {upright[1]}")
     if others:
         log.warning(
             "%s states other sizes of %d pictures than they have, such as %s; the labels are taken as pixels "
@@ -148,6 +145,25 @@ def as_pictures_are(people: Annotations, paths: dict[str, Path]) -> Annotations:
     return _whole_pictures(_near(people, sizes), sizes)
 
 
+def labels_upright(people: Annotations, root: Path) -> Annotations:
+    """The people with the labels of pictures that are stored turned as `as_pictures_are` turns them."""
+    paths = places(people, root)[1]
+    stated = {name: path for name, path in paths.items() if name in people.sizes}
+    headers = {name: header for name, path in stated.items() if (header := _header(path)) is not None}
+    return _turned(people, _stored_turned(people, headers))
+
+
+def _stored_turned(
+    people: Annotations, headers: dict[str, tuple[int, int, int]]
+) -> dict[str, tuple[int, int, int]]:
+    """The headers of pictures that lie on their side by EXIF and whose stated size is that of lying."""
+    return {
+        name: (width, height, orientation)
+        for name, (width, height, orientation) in headers.items()
+        if orientation >= 5 and width != height and people.sizes.get(name) == (width, height)
+    }
+
+
 def _header(path: Path) -> tuple[int, int, int] | None:
     try:
         return stored_size(path)
@@ -158,6 +174,8 @@ def _header(path: Path) -> tuple[int, int, int] | None:
 
 def _turned(people: Annotations, headers: dict[str, tuple[int, int, int]]) -> Annotations:
     """Joints, centres and boxes of pictures as stored, in the pictures as they are upright."""
+    if not headers:
+        return people
     keypoints, center = people.keypoints - people.origin, people.center - people.origin
     box = None if people.box is None else people.box.copy()
     sizes = dict(people.sizes)
