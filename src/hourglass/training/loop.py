@@ -166,7 +166,8 @@ def _run(
         precision = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
         log.say(
             f"{name}: {len(people)} people to train on, {len(validation.records)} to validate, "
-            f"{plan.steps} steps of {recipe.train.batch_size}, {millions:.2f} M parameters, {precision} on {where}, into {out}"
+            f"{plan.steps} steps of {recipe.train.batch_size}, {millions:.2f} M parameters, {precision} on "
+            f"{where}, into {out}"
         )
         # The processes of one machine share its memory.
         limit_gb, workers = recipe.data.cache_gb / local_ranks(fabric), recipe.data.workers
