@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from glob import escape, glob
 from pathlib import Path
 
-from hourglass.data.annotation_files import is_coco, read_annotations
-from hourglass.data.annotations import LABEL_FORMS, Annotations
-from hourglass.data.files import read_hdf5, read_json, read_mat
+from hourglass.core.skeleton import FLIC11, LSP14
+from hourglass.data.formats.annotation_files import is_coco, read_annotations
+from hourglass.data.formats.annotations import LABEL_FORMS, Annotations
 from hourglass.data.formats.picture_places import places
+from hourglass.data.formats.read_files import read_hdf5, read_json, read_mat
 from hourglass.doctor.people import Part, part_of_records
-from hourglass.skeleton import FLIC11, LSP14
 
 KINDS = ("lspet", "lsp", "mpii", "flic", "coco", "file", "pack", "synthetic")
 
@@ -190,7 +190,7 @@ def _read(
         content = read_json(file) if _is_object(file) else None
         if not is_coco(content):
             return read_annotations(file, category=category, content=content), (), {}
-        from hourglass.data.coco import parse
+        from hourglass.data.formats.coco import parse
 
         coco = parse(content, file, category)
         sizes = {name: size for name, size in zip(coco.names, coco.sizes, strict=True) if size is not None}
@@ -224,7 +224,7 @@ def _can_be_read(file: Path) -> bool:
 
 
 def _packed(file: Path) -> Found:
-    from hourglass.data.pack import load_records, read_facts
+    from hourglass.data.packs.pack import load_records, read_facts
 
     parts = tuple(
         part_of_records(records, file, split)
@@ -235,7 +235,7 @@ def _packed(file: Path) -> Found:
 
 
 def _rendered() -> Found:
-    from hourglass.data.synthetic import load_records
+    from hourglass.synthetic.render import load_records
 
     seeds = {"train": 0, "val": 1_000_000}
     parts = tuple(

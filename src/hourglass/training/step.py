@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hourglass.structs import Batch
+from hourglass.core.structs import Batch
 from hourglass.training.optim import lr_factor, set_lr, total_norm
 from hourglass.training.setup import TrainingError
 from hourglass.training.state import Trainer

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from hourglass.data.annotation_files import of_split, read_annotations
+from hourglass.core.structs import PersonRecord
+from hourglass.data.formats.annotation_files import of_split, read_annotations
 from hourglass.data.formats.picture_places import records_of
-from hourglass.structs import PersonRecord
 
 
 def load_records(
@@ -24,7 +24,7 @@ def load_records(
         category: as of `read_annotations`.
         split: only these people, in a file that tells any splits; of others everybody.
         sides: `observer` makes left and right those of who looks at the picture, see `data.sides`.
-        crop: `limbs` takes its side from the limbs' lengths, see `data.limbs`.
+        crop: `limbs` takes its side from the limbs' lengths, see `data.formats.person_scale`.
 
     Raises ValueError or FileNotFoundError naming the file, the person and the field.
     """

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hourglass.data.annotations import Annotations
-from hourglass.data.files import check_file
+from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.labelled import (
     Frame,
     Joints,
@@ -26,6 +25,7 @@ from hourglass.data.formats.labelled import (
     visible,
     without_kinds,
 )
+from hourglass.data.formats.read_files import check_file
 
 FORM = "cvat"
 

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import Annotations, log_left_out
-from hourglass.data.files import MOST_BYTES, check_file, check_pixels, listed
+from hourglass.core.structs import VISIBLE
+from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import Joints, Labelled, annotations_of, picture_name
+from hourglass.data.formats.read_files import MOST_BYTES, check_file, check_pixels, listed
 from hourglass.data.formats.safe_yaml import read_yaml
-from hourglass.structs import VISIBLE
 
 FORM = "deeplabcut"
 

@@ -16,11 +16,11 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from hourglass.data.annotations import Annotations, log_left_out
-from hourglass.data.crops import made_crops
-from hourglass.data.files import FARTHEST_PX, listed
-from hourglass.skeleton import Pair, Skeleton
-from hourglass.structs import OCCLUDED, VISIBLE
+from hourglass.core.skeleton import Pair, Skeleton
+from hourglass.core.structs import OCCLUDED, VISIBLE
+from hourglass.data.formats.annotations import Annotations, log_left_out
+from hourglass.data.formats.crops import made_crops
+from hourglass.data.formats.read_files import FARTHEST_PX, listed
 
 Point = tuple[float, float, int]
 """x, y and COCO's visibility, 1 or 2."""

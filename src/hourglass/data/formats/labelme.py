@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hourglass.data.annotations import Annotations, log_left_out
-from hourglass.data.files import check_file, read_json
+from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import (
     Frame,
     Labelled,
@@ -24,6 +23,7 @@ from hourglass.data.formats.labelled import (
     visible,
     without_kinds,
 )
+from hourglass.data.formats.read_files import check_file, read_json
 
 FORM = "labelme"
 

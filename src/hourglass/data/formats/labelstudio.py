@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hourglass.data.annotations import Annotations, log_left_out
-from hourglass.data.files import check_file, read_json
+from hourglass.core.structs import VISIBLE
+from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import (
     Frame,
     Labelled,
@@ -22,7 +22,7 @@ from hourglass.data.formats.labelled import (
     picture_of_address,
     without_kinds,
 )
-from hourglass.structs import VISIBLE
+from hourglass.data.formats.read_files import check_file, read_json
 
 FORM = "labelstudio"
 

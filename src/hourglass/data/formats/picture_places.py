@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import Annotations, log_left_out, records
-from hourglass.data.crops import made_crops, without_far_outside
-from hourglass.data.images import ImageError, stored_size
-from hourglass.data.picture_files import find_pictures
-from hourglass.structs import PersonRecord
+from hourglass.core.structs import PersonRecord
+from hourglass.data.formats.annotations import Annotations, log_left_out, records
+from hourglass.data.formats.crops import made_crops, without_far_outside
+from hourglass.data.formats.picture_files import find_pictures
+from hourglass.data.loading.images import ImageError, stored_size
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of an uploaded picture."""
@@ -84,18 +84,18 @@ def records_of(
     Args:
         images: the folder that the pictures' names start from; None looks near the file.
         sides: `observer` makes left and right those of who looks at the picture, see `data.sides`.
-        crop: `limbs` takes its side from the limbs' lengths, see `data.limbs`.
+        crop: `limbs` takes its side from the limbs' lengths, see `data.formats.person_scale`.
 
     Raises ValueError when nobody is left, FileNotFoundError when pictures are missing.
     """
     folder, paths = places(people, images)
     people = as_pictures_are(people, paths)
     if sides:
-        from hourglass.data.sides import with_sides
+        from hourglass.data.formats.left_right import with_sides
 
         people = with_sides(people, sides)
     if crop:
-        from hourglass.data.limbs import with_crop
+        from hourglass.data.formats.person_scale import with_crop
 
         people = with_crop(people, crop)
     return records(people, folder, paths=paths)

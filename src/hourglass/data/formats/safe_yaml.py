@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from hourglass.data.files import check_file
+from hourglass.data.formats.read_files import check_file
 
 
 def read_yaml(file: Path) -> Any:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.data.annotations import Annotations, log_left_out
-from hourglass.data.files import check_file, read_hdf5
+from hourglass.core.structs import VISIBLE
+from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import Joints, Labelled, Point, annotations_of, picture_name
-from hourglass.structs import VISIBLE
+from hourglass.data.formats.read_files import check_file, read_hdf5
 
 FORM = "sleap"
 
@@ -99,7 +99,7 @@ def write_frames(file: Path, folder: Path) -> int:
     """
     from PIL import Image
 
-    from hourglass.data.writers_files import put
+    from hourglass.data.writers.shared import put
 
     labels, written = _load(file, open_videos=True), 0
     for frame in labels.labeled_frames:

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hourglass.data.annotations import Annotations, log_left_out
-from hourglass.data.files import check_file, listed, read_json
+from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import (
     Frame,
     Labelled,
@@ -23,6 +22,7 @@ from hourglass.data.formats.labelled import (
     picture_of_address,
     visible,
 )
+from hourglass.data.formats.read_files import check_file, listed, read_json
 
 FORM = "via"
 

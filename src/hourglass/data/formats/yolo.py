@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hourglass.data.annotations import Annotations, log_left_out
-from hourglass.data.files import listed
+from hourglass.core.structs import OCCLUDED, VISIBLE
+from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import (
     Box,
     Joints,
@@ -22,9 +22,9 @@ from hourglass.data.formats.labelled import (
     natural,
     number,
 )
+from hourglass.data.formats.read_files import listed
 from hourglass.data.formats.safe_yaml import read_yaml
-from hourglass.data.images import image_size
-from hourglass.structs import OCCLUDED, VISIBLE
+from hourglass.data.loading.images import image_size
 
 FORM = "yolo"
 
