@@ -72,7 +72,10 @@ def read_source(file: Path, split: str = "", category: str | None = None) -> Sou
         content = read_json(file)
     if content is None or not is_coco(content):
         people = read_annotations(file, split, category, content)
-        return Source(people, sizes=people.sizes)
+        # Pictures without people stay, where the file names them.
+        names = dict.fromkeys((*people.names, *(() if split else people.sizes)))
+        ids: dict[str, Key] = {name: number for number, name in enumerate(names, 1)}
+        return Source(people, image_ids=ids if people.sizes else {}, sizes=people.sizes)
     found = coco.parse(content, file, category)
     people = of_split(restored(found, content), split)
     wanted = set(people.names) if split else set(found.names)
