@@ -210,7 +210,7 @@ def analysis(file: Path, standard: bool = False) -> None:
         content["video_path"] = "C:\\videos\\clip.mp4"
 
 
-def project_of_sleap(file: Path, user: bool = True) -> None:
+def project_of_sleap(file: Path, user: bool = True, clip: str = "/home/ana/clip.mp4") -> None:
     """A project of SLEAP's format 1.2 with one labelled and one predicted animal in frame 5."""
     nodes = [{"name": name, "weight": 1.0} for name in ("nose", "ear_a", "ear_b")]
     skeleton = {
@@ -244,7 +244,7 @@ def project_of_sleap(file: Path, user: bool = True) -> None:
         "negative_anchors": {},
         "provenance": {},
     }
-    video = {"backend": {"type": "MediaVideo", "filename": "/home/ana/clip.mp4", "grayscale": False}}
+    video = {"backend": {"type": "MediaVideo", "filename": clip, "grayscale": False}}
     instance = np.dtype(
         [
             ("instance_id", "i8"),

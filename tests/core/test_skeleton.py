@@ -266,7 +266,8 @@ def test_pairs_are_found_by_name(names: list[str], flip: list[int]) -> None:
 
 
 def test_explicit_flip_pairs_win_over_names_and_may_be_rows_or_names() -> None:
-    category = {"name": "x", "keypoints": ["left_a", "right_a", "b", "c"], "flip_pairs": [[2, 3]]}
+    category: dict[str, Any] = {"name": "x", "keypoints": ["left_a", "right_a", "b", "c"]}
+    category["flip_pairs"] = [[2, 3]]
     assert Skeleton.from_coco_category(category).flip_permutation.tolist() == [0, 1, 3, 2]
     category["flip_pairs"] = [["b", "left_a"]]
     assert Skeleton.from_coco_category(category).flip_permutation.tolist() == [2, 1, 0, 3]

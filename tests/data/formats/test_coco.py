@@ -148,9 +148,7 @@ def test_categories_are_chosen_by_name(tmp_path: Path) -> None:
     data = content()
     data["categories"] += [{"id": 8, "name": "cat", "keypoints": ["nose"]}, {"id": 9, "name": "car"}]
     file, photos = write(tmp_path, data)
-    with pytest.raises(
-        ValueError, match=r"dogs\.json has several categories with keypoints that differ; .* dog, cat"
-    ):
+    with pytest.raises(ValueError, match=r"dogs\.json has several categories with keypoints; .* dog, cat"):
         load_records(file, photos)
     assert len(load_records(file, photos, "dog")) == 3
     with pytest.raises(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,7 @@ def test_a_family_names_the_skeleton(tmp_path: Path) -> None:
 def test_species_that_differ_must_be_chosen(tmp_path: Path, field: dict[str, Any]) -> None:
     data = species()
     data["categories"][1].update(field)
-    with pytest.raises(
-        ValueError, match=r"several categories with keypoints that differ; choose one of dog, fox"
-    ):
+    with pytest.raises(ValueError, match=r"several categories with keypoints; choose one of dog, fox"):
         read(tmp_path, data)
 
 
@@ -152,7 +151,7 @@ def test_coordinates_that_are_shares_are_refused(tmp_path: Path) -> None:
 # Pictures on their side
 
 
-TURNED = {
+TURNED: dict[int, Callable[[float, float], tuple[float, float]]] = {
     # Of a point (x, y) in a picture that is stored 80 wide and 60 high.
     5: lambda x, y: (y, x),
     6: lambda x, y: (59 - y, x),

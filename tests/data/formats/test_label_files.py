@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,9 +12,14 @@ from PIL import Image
 from hourglass.data.formats.annotation_files import read_annotations
 from hourglass.data.formats.any_file import load_records
 from hourglass.data.formats.coco import read_annotations as read_coco
+from hourglass.data.formats.sleap import write_frames
+from hourglass.data.loading.records import load_records as records_of_recipe
 from hourglass.data.writers.shared import Losses
 from hourglass.data.writers.write import read_source, write_people
-from label_files import EARS, FILES, analysis, check, copy_of_files, table_of_pandas, told
+from hourglass.doctor.sources import find
+from hourglass.evaluation.scoring.truth import read_truth
+from hourglass.recipe.recipe import DataRecipe, RecipeError
+from label_files import EARS, FILES, analysis, check, copy_of_files, project_of_sleap, table_of_pandas, told
 
 
 @pytest.fixture
@@ -144,6 +150,54 @@ def test_the_extra_is_named_without_sleap_io(files: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "sleap_io", None)
     with pytest.raises(ImportError, match="install the extra `labels`"):
         read_annotations(files / "mice.slp")
+
+
+def test_a_recipes_data_may_be_any_file(files: Path) -> None:
+    recipe = DataRecipe(name="file", annotations=str(files / "yolo"))
+    assert [len(records_of_recipe(recipe, split)) for split in ("train", "val")] == [2, 1]
+    pictures(files / "project", "labeled-data/day/img1.png", "labeled-data/night/img7.png")
+    recipe = DataRecipe(name="file", root=str(files / "project"))
+    (mouse,) = records_of_recipe(recipe, "train")  # the other has one joint of two, and no box
+    assert mouse.skeleton.joints == ("tail", "snout")
+    with pytest.raises(RecipeError, match=r"data\.annotations"):
+        records_of_recipe(DataRecipe(name="file"), "train")
+
+
+def test_scores_read_labels_too(files: Path) -> None:
+    truth = read_truth(files / "images.xml", "train")
+    assert (truth.kind, len(truth)) == ("cvat labels, train", 2)
+    assert read_truth(files / "labelme").people.keypoints[0, 0].tolist() == [120.5, 80.25]
+
+
+def test_the_doctor_looks_at_labels(files: Path) -> None:
+    pictures(files / "project", "labeled-data/day/img1.png")
+    found = find(str(files / "project"))
+    assert (found.kind, found.folders) == ("file", (files / "project",))
+    assert list(found.parts[0].people.names) == ["labeled-data/day/img1.png", "labeled-data/night/img7.png"]
+    pictures(files / "photos", "a2.jpg", "a10.jpg", "c.jpg")
+    (part,) = find(str(files / "photos"), annotations=str(files / "labelme")).parts
+    assert list(part.people.names) == ["a2.jpg", "a2.jpg", "a10.jpg", "c.jpg"]
+    assert part.sizes is not None
+    assert part.sizes["a2.jpg"] == (300, 400)
+
+
+def test_frames_of_a_project_become_pictures(tmp_path: Path) -> None:
+    clip = str(tmp_path / "clip.mp4")
+    writer = cv2.VideoWriter(clip, cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for n in range(8):
+        writer.write(np.full((48, 64, 3), 30 * n, np.uint8))
+    writer.release()
+    project_of_sleap(tmp_path / "mice.slp", clip=clip)
+    assert write_frames(tmp_path / "mice.slp", tmp_path / "frames") == 1
+    assert write_frames(tmp_path / "mice.slp", tmp_path / "frames") == 0
+    (record,) = load_records(tmp_path / "mice.slp", tmp_path / "frames")
+    assert record.image == tmp_path / "frames" / "clip" / "000005.png"
+    seen = np.asarray(Image.open(tmp_path / "frames" / "clip" / "000005.png"))
+    assert seen.shape[:2] == (48, 64)
+    assert abs(float(seen.mean()) - 150) < 6
+    project_of_sleap(tmp_path / "mice.slp", clip=str(tmp_path / "gone.mp4"))
+    with pytest.raises(ValueError, match=r"frame 5 of .*gone\.mp4 can't be read"):
+        write_frames(tmp_path / "mice.slp", tmp_path / "frames")
 
 
 # Real labels

@@ -75,7 +75,7 @@ def choose_category(
         return (ids[0],), skeletons[0]
     first = skeletons[0]
     if any(_but_drawing(other) != _but_drawing(first) for other in skeletons):
-        raise ValueError(f"{file} has several categories with keypoints that differ; choose one of {known}")
+        raise ValueError(f"{file} has several categories with keypoints; choose one of {known}")
     kinds = {str(category.get("supercategory") or "") for category in mine}
     title = kinds.pop() if len(kinds) == 1 else ""
     return tuple(ids), replace(first, name=title or f"{first.name} and {len(mine) - 1} more")

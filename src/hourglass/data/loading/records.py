@@ -76,9 +76,10 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
     elif data.name == "file":
         from hourglass.data.formats.any_file import load_records as any_file
 
-        if not data.annotations:
+        if not (data.annotations or data.root):
             raise RecipeError("data.annotations (--annotations) is missing: say which file to read")
-        file = Path(data.annotations.replace("{split}", split))
+        # A folder of labels is enough by itself.
+        file = Path((data.annotations or data.root).replace("{split}", split))
         folder = Path(data.root.replace("{split}", split)) if data.root else None
         records = any_file(file, folder, data.category or None, split=split, sides=data.sides, crop=data.crop)
     elif data.name == "pack":
