@@ -9,6 +9,7 @@ import typer
 
 from hourglass.cli import (
     ablate,
+    accuracy,
     batch,
     benchmark,
     calibrate,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(accuracy.accuracy)
 app.command()(score.score)
 app.command()(calibrate.calibrate)
 app.command()(ablate.ablate)

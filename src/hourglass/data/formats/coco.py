@@ -32,7 +32,6 @@ from hourglass.data.formats.read_files import (
 )
 
 Key = int | str
-_Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

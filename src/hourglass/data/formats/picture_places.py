@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.annotations import Annotations, log_left_out, records
 from hourglass.data.formats.crops import made_crops, without_far_outside
@@ -23,8 +23,6 @@ _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of an uploaded picture."""
 
 log = logging.getLogger(__name__)
-
-_Float = npt.NDArray[np.float64]
 
 
 def places(people: Annotations, root: Path | None) -> tuple[Path, dict[str, Path]]:
@@ -196,7 +194,7 @@ def _turned(people: Annotations, headers: dict[str, tuple[int, int, int]]) -> An
     )
 
 
-def _upright(points: _Float, width: int, height: int, orientation: int) -> _Float:
+def _upright(points: Float64Array, width: int, height: int, orientation: int) -> Float64Array:
     """Points (..., 2) of a picture as stored, by EXIF's orientations that exchange width and height."""
     x, y = points[..., 0], points[..., 1]
     across = height - 1 - y if orientation in (6, 7) else y
@@ -235,7 +233,7 @@ def _near(people: Annotations, sizes: dict[str, tuple[int, int]]) -> Annotations
     )
 
 
-def _same(a: _Float, b: _Float) -> npt.NDArray[np.bool_]:
+def _same(a: Float64Array, b: Float64Array) -> BoolArray:
     return np.asarray((a == b) | (np.isnan(a) & np.isnan(b)))
 
 
