@@ -65,7 +65,7 @@ STILL_TORCH = {
 """Modules of that half that import torch all the same. Take out what doesn't any more."""
 
 OPTIONAL = {"onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "fastapi", "starlette", "uvicorn"}
-OPTIONAL |= {"av", "faster_coco_eval", "ray", "prometheus_client", "supervision", "pandas"}
+OPTIONAL |= {"sleap_io", "av", "faster_coco_eval", "ray", "prometheus_client", "supervision", "pandas"}
 """What only an extra installs; `import hourglass.anything` must work without."""
 
 MAX_LINES = 600

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -156,7 +156,7 @@ def _check_coco_options(
     """Raise ValueError naming an option that would change nothing, or make the score meaningless."""
     given = {"--boxes": boxes is not None, "--results": results is not None, "--category": source.category}
     for option, used in given.items():
-        if used and source.data != "coco":
+        if used and source.data != "coco" and (option, source.data) != ("--category", "file"):
             raise ValueError(f"{option} is for --data coco, not for {source.data}")
     if boxes is None:
         if min_score:
@@ -188,17 +188,20 @@ def _coco(
     """Everybody annotated in COCO data, and the detector's boxes; refuses what can't be scored."""
     if source.data != "coco" or not (source.root and source.annotations):
         return None, None  # without the two, reading the people tells what is missing
+    from hourglass.data.formats.picture_places import labels_upright
     from hourglass.evaluation.evaluate_coco import check_labelled, check_sigmas, load_boxes, read_truth
 
     annotations = Path(source.annotations.replace("{split}", source.split))
     file = read_truth(annotations, source.split, source.category or None)
+    photos = Path(source.root.replace("{split}", source.split))
+    file = replace(file, people=labels_upright(file.people, photos))
     if boxes is None:
         check_labelled(file)
         return file, None
     if results is None:
         check_labelled(file)
         check_sigmas(file)
-    return file, load_boxes(file, Path(source.root.replace("{split}", source.split)), boxes, min_score)
+    return file, load_boxes(file, photos, boxes, min_score)
 
 
 def _records(source: _Source, found: "DetectedBoxes | None", skeleton: str) -> "list[PersonRecord]":

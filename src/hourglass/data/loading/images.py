@@ -68,6 +68,17 @@ def image_size(source: Path | bytes, name: str | None = None) -> tuple[int, int]
         return _upright_size(file, label)
 
 
+def stored_size(source: Path | bytes, name: str | None = None) -> tuple[int, int, int]:
+    """Width and height of the picture as it is stored, and its EXIF orientation, 1 to 8, 1 being upright.
+
+    Reads the header alone. Raises ImageError as `read_image`.
+    """
+    label = _label(source, name)
+    file = io.BytesIO(source) if isinstance(source, bytes) else _open_file(source, label)
+    with file, _opened(file, label) as (image, orientation):
+        return *image.size, orientation
+
+
 def _upright_size(file: BinaryIO, label: str) -> tuple[int, int]:
     with _opened(file, label) as (image, orientation):
         width, height = image.size

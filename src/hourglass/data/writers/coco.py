@@ -33,7 +33,8 @@ import numpy.typing as npt
 from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.core.skeleton import COCO17, Skeleton
 from hourglass.data.formats.annotations import Annotations
-from hourglass.data.formats.coco import Key, made_crops
+from hourglass.data.formats.coco import Key
+from hourglass.data.formats.crops import made_crops
 from hourglass.data.writers.shared import plain, plain_list, write_json
 
 VERSION = 1
@@ -46,7 +47,7 @@ def write_coco(
     force: bool = False,
     sizes: Mapping[str, tuple[int, int]] | None = None,
     image_ids: Mapping[str, Key] | None = None,
-    category_id: int = 1,
+    category_id: Key = 1,
 ) -> None:
     """`to_coco` as a file, packed if its name ends in .gz; raises as `shared.put` does."""
     write_json(file, to_coco(people, sizes, image_ids, category_id), force)
@@ -56,7 +57,7 @@ def to_coco(
     people: Annotations,
     sizes: Mapping[str, tuple[int, int]] | None = None,
     image_ids: Mapping[str, Key] | None = None,
-    category_id: int = 1,
+    category_id: Key = 1,
 ) -> dict[str, Any]:
     """A COCO keypoints file as Python objects, of finite numbers only.
 
@@ -217,7 +218,7 @@ def _same(a: Float64Array, b: Float64Array) -> BoolArray:
     return np.asarray(((a == b) & (np.signbit(a) == np.signbit(b))) | (np.isnan(a) & np.isnan(b)))
 
 
-def _category(skeleton: Skeleton, number: int) -> dict[str, Any]:
+def _category(skeleton: Skeleton, number: Key) -> dict[str, Any]:
     category: dict[str, Any] = {
         "id": number,
         "name": "person" if skeleton.joints == COCO17.joints else skeleton.name,

@@ -11,6 +11,7 @@ from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import Skeleton
 from hourglass.data.formats.annotations import FORMS, Annotations
 from hourglass.data.formats.coco import CocoFile
+from hourglass.data.formats.coco_fields import id_of
 
 _CLOSE = 1e-6
 """Pixels: an exact number further from the file's than this is of a joint that was moved since."""
@@ -34,7 +35,7 @@ def restored(file: CocoFile, content: Mapping[str, Any]) -> Annotations:
         entries = {
             entry["id"]: entry.get("hourglass") or {}
             for entry in content["annotations"]
-            if entry["category_id"] == file.category
+            if id_of(entry["category_id"]) in file.categories
         }
         ours = [entries[person] for person in people.ids.tolist()]
         return _restored(people, head, ours, file.own_crop)
