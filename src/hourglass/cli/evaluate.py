@@ -62,6 +62,12 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(help="Score this file of predictions again, without a network.")
     ] = None,
+    each_stage: Annotated[
+        bool, typer.Option(help="Score what every stack answers as well, by groups of joints.")
+    ] = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw PCK over the threshold for each joint: .png, .pdf or .svg.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of predictions.json and extremes.png.")] = Path(
         "out/evaluate"
     ),
@@ -78,6 +84,9 @@ def evaluate(
 
     On real photos: hourglass evaluate --data lspet --root data/lspet --split val --json score.json
 
+    First answers against the last, with curves: hourglass evaluate --data synthetic --each-stage
+    --figure curves.png
+
     COCO: hourglass evaluate --data coco --root val2017 --annotations person_keypoints_val2017.json --boxes
     detections.json
     """
@@ -88,21 +97,37 @@ def evaluate(
     source = _Source(data, root, split, annotations, category, people, crop, sides)
     how = _How(flip_test, batch_size, device, precision, backend, stacks, calibration)
     _check_coco_options(source, boxes, min_score, results, threshold)
-    _check_places(out, json, results)
+    _check_stages_and_figure(each_stage, figure, how, predictions, boxes)
+    _check_places(out, json, results, figure)
 
-    from hourglass.evaluation.evaluate import load_predictions, save_predictions, under_skeleton
+    from hourglass.evaluation.evaluate import (
+        load_predictions,
+        save_predictions,
+        stage_scores,
+        under_skeleton,
+    )
 
     began = time.perf_counter()
     file, found = _coco(source, boxes, min_score, results)
+    stages: list[Predictions] = []
     if predictions is not None:
         answer = load_predictions(predictions)
         records, unknown = under_skeleton(_records(source, found, answer.skeleton.name), answer.skeleton)
         facts: dict[str, Any] = {"weights": answer.weights, "joints_left_out": list(unknown)}
     else:
-        answer, records, facts = _run_network(weights, source, found, how)
+        stages, records, facts = _run_network(weights, source, found, how, each_stage)
+        answer = stages[-1]
         predictions = out / "predictions.json"
         save_predictions(predictions, answer)
-    report = _scored(answer, records, threshold or [0.2], out) if found is None else {"people": len(records)}
+    thresholds = threshold or [0.2]
+    report: dict[str, Any] = {"people": len(records)}
+    if found is None:
+        report = _scored(answer, records, thresholds, out)
+    if each_stage:
+        report["stages"] = stage_scores(stages, records, thresholds[0])
+    if figure is not None:
+        _draw(figure, stages if each_stage else [answer], records, max(thresholds))
+    report["figure"] = None if figure is None else str(figure)
     if file is not None:
         report |= _scored_by_oks(file, answer, records, found, people, results)
     report |= {
@@ -172,10 +197,41 @@ def _check_coco_options(
         raise ValueError("--threshold is of PCK, which there is none of with --boxes; leave it away")
 
 
-def _check_places(out: Path, json: str, results: Path | None) -> None:
+def _check_stages_and_figure(
+    each_stage: bool, figure: Path | None, how: _How, predictions: Path | None, boxes: Path | None
+) -> None:
+    """Raise ValueError naming an option that can't be met."""
+    if boxes is not None and (each_stage or figure is not None):
+        option = "--each-stage" if each_stage else "--figure"
+        raise ValueError(f"{option} is about PCK, which there is none of with --boxes; leave it away")
+    if not each_stage:
+        return
+    if predictions is not None:
+        raise ValueError("--each-stage needs the network; --predictions holds its last answer alone")
+    if how.backend not in ("auto", "torch") or how.stacks != "all" or how.precision == "int8":
+        raise ValueError("--each-stage runs the whole network by --backend torch, with all --stacks")
+
+
+def _draw(figure: Path, stages: "list[Predictions]", records: "list[PersonRecord]", end: float) -> None:
+    """The picture of `--figure`: a panel for each group of joints, a curve for each stage."""
+    from hourglass.drawing.plots import pck_curves
+    from hourglass.evaluation.evaluate import curves, reference_name
+
+    panels: dict[str, dict[str, list[float]]] = {}
+    thresholds: list[float] = []
+    for i, stage in enumerate(stages):
+        thresholds, found = curves(stage, records, end)
+        for group, shares in found.items():
+            panels.setdefault(group, {})[f"stage {i + 1}" if len(stages) > 1 else stage.weights] = shares
+    label = f"distance / {reference_name(stages[0].skeleton)}"
+    pck_curves(thresholds, panels, figure, label, stages[0].weights)
+
+
+def _check_places(out: Path, json: str, results: Path | None, figure: Path | None) -> None:
     """Raise OSError before the work, not after it, when the results can't be put where they should go."""
     out.mkdir(parents=True, exist_ok=True)
-    for option, place in (("--json", "" if json == "-" else json), ("--results", str(results or ""))):
+    places = {"--json": "" if json == "-" else json, "--results": results, "--figure": figure}
+    for option, place in places.items():
         if place:
             if Path(place).is_dir():
                 raise IsADirectoryError(f"{option} {place} is a folder, not a file")
@@ -234,10 +290,11 @@ def _run_network(
     source: _Source,
     found: "DetectedBoxes | None",
     how: _How,
-) -> "tuple[Predictions, list[PersonRecord], dict[str, Any]]":
-    """Predictions of the weights, the people they are of, and the facts for the report."""
+    each_stage: bool,
+) -> "tuple[list[Predictions], list[PersonRecord], dict[str, Any]]":
+    """Predictions of the weights (of every stage, or the last), whose they are, and facts for the report."""
     from hourglass.cli.options import calibrate, number_of_stacks, people_bar
-    from hourglass.evaluation.evaluate import predict_records, under_skeleton
+    from hourglass.evaluation.evaluate import predict_records, predict_stages, under_skeleton
     from hourglass.inference.backends import make_runnable
     from hourglass.inference.device import choose_device
     from hourglass.models.build import channels_last
@@ -261,16 +318,17 @@ def _run_network(
     network = channels_last(runnable).to(where)
     began = time.perf_counter()
     with people_bar() as progress:
-        answer = predict_records(
-            network,
-            facts,
-            records,
-            device=where,
-            batch_size=how.batch_size,
-            flip_test=how.flip_test,
-            precision=dtype,
-            progress=progress,
-        )
+        options: dict[str, Any] = {
+            "device": where,
+            "batch_size": how.batch_size,
+            "flip_test": how.flip_test,
+            "precision": dtype,
+            "progress": progress,
+        }
+        if each_stage:
+            answers = predict_stages(network, facts, records, **options)
+        else:
+            answers = [predict_records(network, facts, records, **options)]
     seconds = time.perf_counter() - began
     told = {
         "weights": facts.name,
@@ -285,7 +343,7 @@ def _run_network(
         "joints_left_out": list(unknown),
         "people_per_s": round(len(records) / seconds, 2),
     }
-    return answer, records, told
+    return answers, records, told
 
 
 def _scored(

@@ -24,6 +24,8 @@ DISPATCHES = ("every", "first")
 HIGHWAYS = ("input", "merged", "output", "none")
 BACKBONES = ("alexnet", "resnet34", "resnet50", "resnet101")
 FEEDBACKS = ("softmax", "raw")
+POOLS = ("mean", "windows")
+NORMS = ("batch", "group")
 
 _OPTION_OF = {
     "stacks": ("eccv", "workshop", "mssh", "residual_stacked", "cornernet", "deeppose"),
@@ -31,6 +33,7 @@ _OPTION_OF = {
     "depth": HOURGLASSES,
     "blocks": ("eccv", "residual_stacked"),
     "stem": ("eccv",),
+    "norm": ("eccv",),
     "strides": ("mssh",),
     "unit": ("mssh",),
     "lateral": ("mssh",),
@@ -42,6 +45,9 @@ _OPTION_OF = {
     "view_px": ("deeppose",),
     "box_sigma": ("deeppose",),
     "dropout": ("deeppose",),
+    "batch_norm": ("deeppose",),
+    "pool": ("deeppose",),
+    "spread": ("deeppose",),
     "order": ("chained",),
     "hidden": ("chained",),
     "hidden_kernel": ("chained",),
@@ -83,6 +89,8 @@ class NetworkRecipe:
     """residuals at each position of an hourglass (`eccv`, `residual_stacked`)"""
     stem: str = "eccv"
     """`eccv`, or `wide` as in later ports (`eccv` only)"""
+    norm: str = "batch"
+    """`eccv`: `batch`-norms as published, or `group`-norms, which don't depend on the other crops"""
     strides: tuple[int, ...] = ()
     """`mssh`: each stage's input pixels per heatmap cell, 8, 4 or 2, never rising; empty shares them out"""
     unit: str = "residual"
@@ -105,6 +113,13 @@ class NetworkRecipe:
     """`deeppose`: side of a joint's box in torso diameters"""
     dropout: float = 0.6
     """`deeppose`: share of dropped features in `alexnet`'s wide layers"""
+    batch_norm: bool = False
+    """`deeppose`: batch-norms in `alexnet` in place of its response norms; the paper's has none"""
+    pool: str = "mean"
+    """`deeppose`, residual encoders: `mean` of all cells, or of `windows` of 7 x 7 cells, of which views of
+    256 px have 2 x 2, as in the code behind the slides"""
+    spread: bool = False
+    """`deeppose`: learn the width of the doubt in each coordinate too, for `target.distance=rle`"""
     order: tuple[str, ...] = ()
     """`chained`: joint names from first to last; empty goes from head to ankles"""
     hidden: int = 64
@@ -138,6 +153,8 @@ class NetworkRecipe:
             ("dispatch", DISPATCHES),
             ("highways", HIGHWAYS),
             ("feedback", FEEDBACKS),
+            ("pool", POOLS),
+            ("norm", NORMS),
             ("backbone", BACKBONES if self.build == "deeppose" else BACKBONES[1:]),
         ):
             one_of(f"network.{name}", getattr(self, name), words)
@@ -150,6 +167,7 @@ class NetworkRecipe:
             )
         check(0 < self.box_sigma < inf, "network.box_sigma", f"must be positive, not {self.box_sigma}")
         check(0 <= self.dropout < 1, "network.dropout", f"must lie in 0..1 and below 1, not {self.dropout}")
+        self._check_backbone_options()
         check(
             self.build != "workshop" or self.stacks <= 2,
             "network.stacks",
@@ -170,6 +188,19 @@ class NetworkRecipe:
                 f"must be at least {least} {why}, not {self.depth}",
             )
         self._check_strides()
+
+    def _check_backbone_options(self) -> None:
+        alexnet = self.build == "deeppose" and self.backbone == "alexnet"
+        check(
+            alexnet or not self.batch_norm,
+            "network.batch_norm",
+            f"is for network.backbone=alexnet; {self.backbone} has batch-norms anyway",
+        )
+        check(
+            self.pool == "mean" or not alexnet,
+            "network.pool",
+            f"{self.pool} is for residual encoders, not for alexnet",
+        )
 
     def _check_strides(self) -> None:
         if not self.strides:

@@ -24,12 +24,14 @@ from hourglass.recipe.network import HOURGLASSES, check, one_of
 from hourglass.recipe.network import NetworkRecipe as NetworkRecipe
 from hourglass.recipe.network import RecipeError as RecipeError
 
-OPTIMISERS = ("rmsprop", "adamw")
+OPTIMISERS = ("rmsprop", "adamw", "adagrad")
 SCHEDULES = ("constant", "step", "cosine")
 PRECISIONS = ("fp32", "bf16")
 LOSSES = ("mse", "cross_entropy", "coordinates")
+DISTANCES = ("l2", "l1", "smooth_l1", "rle")
 OCCLUDED = ("visible", "negative")
-ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential")
+ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential", "literal")
+CELLS = ("mean", "sum")
 SCALE_LAWS = ("log2_normal", "normal", "uniform")
 ROTATE_LAWS = ("normal", "uniform")
 AUGMENT_ON = ("auto", "loader", "device")
@@ -138,31 +140,69 @@ class TargetRecipe:
 
     sigma_hm: float = 1.0
     """standard deviation of the target Gaussian in heatmap cells"""
+    sigmas: tuple[float, ...] = ()
+    """`mse`: one for each stage, in its own cells; the last is `sigma_hm`, and empty is `sigma_hm` for all"""
+    sigma_start: float = 0.0
+    """`mse`: the last stage's targets start as wide as this, the others' in proportion; 0 is no change"""
+    sigma_share: float = 0.5
+    """the first share of the run, over which `sigma_start` falls in a straight line to `sigma_hm`"""
     decoding: str = "dark"
     """how validation and the finished weights read a heatmap"""
     peak_weight: float = 0.0
     """squared error counts 1 + peak_weight x target; 0 is the papers' plain mean squared error"""
+    cells: str = "mean"
+    """`mse`: squared errors are the `mean` over a map's cells, or their `sum` (MSSH, equation 2)"""
     loss: str = "mse"
     """`mse` of heatmaps, `cross_entropy` of a spatial softmax (`chained`), `coordinates` (`deeppose`)"""
+    distance: str = "l2"
+    """`coordinates`: how far a joint is off, `l2` squared as DeepPose has it, `l1`, `smooth_l1`, or `rle`,
+    how unlikely it is (with `network.spread`)"""
     occluded: str = "visible"
     """an occluded joint's target is a Gaussian as for a `visible` one, or a `negative` one (MSSH)"""
     adaptive: str = "none"
-    """MSSH: joints weigh by the stage before; how a loss is brought into 0..1 (ADAPTIVE), or `none`"""
+    """MSSH: joints weigh by the stage before; how a loss is brought into 0..1 (ADAPTIVE), `literal` for the
+    equations with losses as they are, or `none`"""
     truth_share: float = 0.0
     """`chained`: over this first share of the run truth is fed back with a probability falling from 1 to 0"""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sigmas", tuple(self.sigmas))
         one_of("target.loss", self.loss, LOSSES)
+        one_of("target.cells", self.cells, CELLS)
+        one_of("target.distance", self.distance, DISTANCES)
+        check(
+            self.loss == "coordinates" or self.distance == "l2",
+            "target.distance",
+            f"is an option of target.loss=coordinates, not of {self.loss}",
+        )
         one_of("target.occluded", self.occluded, OCCLUDED)
         one_of("target.adaptive", self.adaptive, ADAPTIVE)
         check(0 <= self.truth_share <= 1, "target.truth_share", "is a share, between 0 and 1")
-        for name, default in (("occluded", "visible"), ("adaptive", "none"), ("peak_weight", 0.0)):
+        for name in ("occluded", "adaptive", "peak_weight", "cells", "sigmas", "sigma_start"):
             check(
-                self.loss == "mse" or getattr(self, name) == default,
+                self.loss == "mse" or getattr(self, name) == getattr(TargetRecipe, name),
                 f"target.{name}",
                 f"is an option of target.loss=mse, not of {self.loss}",
             )
         check(self.sigma_hm > 0, "target.sigma_hm", f"must be positive, not {self.sigma_hm}")
+        check(all(0 < s < math.inf for s in self.sigmas), "target.sigmas", "must be positive and finite")
+        check(
+            not self.sigmas or self.sigmas[-1] == self.sigma_hm,
+            "target.sigmas",
+            f"ends with {self.sigmas[-1] if self.sigmas else 0:g}, but the answering stage is read with "
+            f"target.sigma_hm={self.sigma_hm:g}: give the same",
+        )
+        check(
+            self.sigma_start == 0 or self.sigma_hm <= self.sigma_start < math.inf,
+            "target.sigma_start",
+            f"{self.sigma_start:g} can't fall to target.sigma_hm={self.sigma_hm:g}: give more, or 0 for none",
+        )
+        check(0 < self.sigma_share <= 1, "target.sigma_share", "is a share, above 0 and up to 1")
+        check(
+            self.sigma_start > 0 or self.sigma_share == TargetRecipe.sigma_share,
+            "target.sigma_share",
+            "belongs to target.sigma_start, which is 0",
+        )
         one_of("target.decoding", self.decoding, DECODINGS)
         check(self.peak_weight >= 0, "target.peak_weight", "can't be negative")
 
@@ -172,6 +212,7 @@ class OptimiserRecipe:
     """How weights move; the defaults are the papers'."""
 
     name: str = "rmsprop"
+    """`rmsprop`, `adamw`, or `adagrad` (DeepPose's)"""
     lr: float = 2.5e-4
     """peak learning rate"""
     weight_decay: float = 0.0
@@ -185,6 +226,11 @@ class OptimiserRecipe:
         one_of("optimiser.name", self.name, OPTIMISERS)
         check(0 < self.lr < math.inf, "optimiser.lr", f"must be positive and finite, not {self.lr}")
         check(0 <= self.alpha < 1, "optimiser.alpha", "must lie in 0..1")
+        check(
+            self.name != "adagrad" or self.alpha == OptimiserRecipe.alpha,
+            "optimiser.alpha",
+            "is no option of adagrad, which sums squared gradients without forgetting",
+        )
         for name in ("weight_decay", "clip_norm"):
             check(getattr(self, name) >= 0, f"optimiser.{name}", "can't be negative")
         check(
@@ -244,6 +290,8 @@ class TrainRecipe:
     seed: int = 0
     init: str = ""
     """start from these weights (a file or a bundled name) instead of random ones"""
+    encoder: str = ""
+    """`deeppose`, `chained`: start residual encoders from this file of torchvision's, such as ImageNet's"""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulate", "log_every"):
@@ -303,6 +351,22 @@ class Recipe:
             f"is an option of target.loss=mse, whose heatmaps can be empty, not of {target.loss}",
         )
         check(
+            len(target.sigmas) in (0, network.stages),
+            "target.sigmas",
+            f"has {len(target.sigmas)} entries, but network.build={network.build} has {network.stages} "
+            "stages here: give one for each",
+        )
+        check(
+            (target.distance == "rle") == network.spread,
+            "target.distance",
+            "rle and network.spread=true belong together: the width of the doubt is what rle learns by",
+        )
+        check(
+            network.norm == "batch" or not self.train.sync_batch_norm,
+            "train.sync_batch_norm",
+            f"network.norm={network.norm} leaves no batch-norm to synchronise",
+        )
+        check(
             target.truth_share == 0 or network.build == "chained",
             "target.truth_share",
             f"is an option of the chained build, not of {network.build}",
@@ -324,6 +388,18 @@ class Recipe:
                 f"train.{option}",
                 f"is made for networks of hourglasses, not for network.build={network.build}",
             )
+        residual = network.build in ("deeppose", "chained") and network.backbone != "alexnet"
+        check(
+            residual or not self.train.encoder,
+            "train.encoder",
+            f"is for residual encoders, which network.build={network.build} has none of"
+            + (" with network.backbone=alexnet" if network.build == "deeppose" else ""),
+        )
+        check(
+            not (self.train.encoder and self.train.init),
+            "train.encoder",
+            "and train.init both say where weights start: give one",
+        )
         multiple = network.input_multiple
         check(
             self.data.input_px % multiple == 0,

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from hourglass.core.skeleton import Skeleton
 from hourglass.models.build import build_network, channels_last
 from hourglass.models.deeppose import DeepPose
+from hourglass.models.resnet import ResNetEncoder
 from hourglass.recipe.recipe import LOADER_ONLY, Recipe, recipe_to_yaml
 from hourglass.training.cascade import begin_stage, stage_of
 from hourglass.training.compiling import compile_or_say
@@ -26,6 +27,7 @@ from hourglass.training.ranks import everywhere, together
 from hourglass.training.setup import RunPlan, check_same_recipe, precision_of
 from hourglass.training.sync_norm import synchronise_batch_norm
 from hourglass.weights.checkpoint import WeightFacts, WeightsError, load_checkpoint, save_checkpoint
+from hourglass.weights.convert.torchvision_resnet import encoder_state
 from hourglass.weights.load import facts_of, load_network
 
 
@@ -154,7 +156,7 @@ def set_up(
 ) -> Trainer:
     """Network, average and optimiser of a run that begins.
 
-    Raises WeightsError when `train.init` names weights that don't fit.
+    Raises WeightsError when `train.init` or `train.encoder` names weights that don't fit.
     """
     facts = facts_of(recipe, skeleton, name)
     network = together(fabric, lambda: _first_network(recipe, skeleton))
@@ -171,7 +173,7 @@ def set_up(
 
 
 def _first_network(recipe: Recipe, skeleton: Skeleton) -> nn.Module:
-    """The network with random weights, or with those of `train.init`."""
+    """The network with random weights, with those of `train.init`, or its encoders with `train.encoder`'s."""
     network = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
     if recipe.train.init:
         start, start_facts = load_network(recipe.train.init)
@@ -185,6 +187,12 @@ def _first_network(recipe: Recipe, skeleton: Skeleton) -> nn.Module:
             )
         except (RuntimeError, KeyError) as error:
             raise WeightsError(f"{recipe.train.init} is another network than the recipe's") from error
+    if recipe.train.encoder:
+        depth = int(recipe.network.backbone.removeprefix("resnet"))
+        state = encoder_state(Path(recipe.train.encoder), depth, recipe.network.width)
+        for module in network.modules():  # a cascade has one in each stage
+            if isinstance(module, ResNetEncoder):
+                module.load_state_dict(state)
     return network
 
 

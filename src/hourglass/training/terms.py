@@ -13,7 +13,7 @@ from hourglass.core.structs import Batch
 from hourglass.models import heatmap
 from hourglass.models.deeppose import DeepPose
 from hourglass.models.spatial_softmax import LEAST_SHARE, cross_entropy, scheduled_truth
-from hourglass.recipe.recipe import Recipe
+from hourglass.recipe.recipe import Recipe, TargetRecipe
 from hourglass.training.adaptive_weights import adaptive_weights
 from hourglass.training.cascade import training_inputs, training_weight
 from hourglass.training.losses import coordinate_loss, heatmap_loss, joint_losses
@@ -97,13 +97,13 @@ def loss_terms(
     target = recipe.target
     stages = network(image)
     stride = image.shape[-1] / stages[-1].shape[-1]
-    truth = (stages, batch.keypoints, batch.weight, stride, target.sigma_hm, target.peak_weight)
+    truth = (stages, batch.keypoints, batch.weight, stride, target_widths(target, moment), target.peak_weight)
     if target.adaptive == "none" and target.occluded == "visible":
-        return heatmap_loss(*truth)
+        return heatmap_loss(*truth, cells=target.cells)
     sign = None
     if target.occluded == "negative" and batch.occluded is not None:
         sign = 1 - 2 * batch.occluded.float()
-    losses = joint_losses(*truth, sign=sign)
+    losses = joint_losses(*truth, sign=sign, cells=target.cells)
     if target.adaptive == "none":
         return losses.mean(1)
     # Weights must be those of the whole batch, whichever ranks hold it.
@@ -114,6 +114,15 @@ def loss_terms(
     examples = batch.weight.shape[0] * fabric.world_size
     weights = adaptive_weights(everyone * examples / labelled.clamp_min(1), labelled > 0, target.adaptive)
     return (losses * weights).sum(1)
+
+
+def target_widths(target: TargetRecipe, moment: Moment) -> float | tuple[float, ...]:
+    """Standard deviation of the targets at this moment of a run, in cells: one, or one for each stage."""
+    factor = 1.0
+    if target.sigma_start:
+        along = min(1.0, moment.step / (target.sigma_share * moment.total))
+        factor = (1 - along) * target.sigma_start / target.sigma_hm + along
+    return tuple(factor * s for s in target.sigmas) if target.sigmas else factor * target.sigma_hm
 
 
 def _chained_terms(
@@ -140,7 +149,10 @@ def _chained_terms(
         each = cross_entropy(stages[-1], cells, target.sigma_hm, batch.weight)
         own = each if fair is None else _labels(network, batch, recipe, moment)
         return _rescaled(each, own, fair).mean().reshape(1)
-    return heatmap_loss(stages, batch.keypoints, batch.weight, stride, target.sigma_hm, target.peak_weight)
+    widths = target_widths(target, moment)
+    return heatmap_loss(
+        stages, batch.keypoints, batch.weight, stride, widths, target.peak_weight, target.cells
+    )
 
 
 def _cascade(network: nn.Module) -> DeepPose:
@@ -159,6 +171,11 @@ def _cascade_terms(
     around, truth, weight = training_inputs(
         _cascade(network), batch, moment.stage, generator, moment.part, moment.parts
     )
-    predicted = network(image) if around is None else network(image, around)
     own = weight.sum().clamp_min(1)
-    return _rescaled(coordinate_loss(predicted[-1], truth, weight), own, fair).reshape(1)
+    if recipe.target.distance == "rle":
+        (each,) = network(image, around, truth)
+        loss = (each * weight).sum() / own
+    else:
+        predicted = network(image) if around is None else network(image, around)
+        loss = coordinate_loss(predicted[-1], truth, weight, recipe.target.distance)
+    return _rescaled(loss, own, fair).reshape(1)

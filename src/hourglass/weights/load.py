@@ -70,7 +70,11 @@ def facts_of(recipe: Recipe, skeleton: Skeleton, name: str) -> WeightFacts:
         for source in data.sources
     )
     annotations = Path(data.annotations).name
-    portable = replace(recipe, data=replace(data, root="", annotations=annotations, sources=sources))
+    portable = replace(
+        recipe,
+        data=replace(data, root="", annotations=annotations, sources=sources),
+        train=replace(recipe.train, encoder=Path(recipe.train.encoder).name),
+    )
     names = [f"{s.title} {s.train_split}" for s in sources if s.train_split] or [
         f"{data.name} {data.train_split}"
     ]

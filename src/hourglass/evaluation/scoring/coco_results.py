@@ -50,7 +50,7 @@ def truth_of(file: CocoFile) -> CocoTruth:
         keypoints=found.keypoints,
         visibility=found.visibility,
         tells_hidden=found.tells_hidden,
-        lengths=found.lengths,
+        lengths={**found.lengths, "crop": found.side_px},
         area=None
         if found.area is None
         else _area(found.area, found.labelled.any(1) & ~crowd, box, found.where),

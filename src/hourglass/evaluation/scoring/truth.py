@@ -119,7 +119,7 @@ def of_annotations(people: Annotations, split: str = "") -> Truth:
             keypoints=people.keypoints,
             visibility=people.visibility,
             tells_hidden=people.tells_hidden,
-            lengths=people.lengths,
+            lengths={**people.lengths, "crop": people.side_px},
         ),
         origin=people.origin,
         # HRNet's files number nobody, so other files of the same people can't agree with a count of rows.
