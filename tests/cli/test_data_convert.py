@@ -154,7 +154,7 @@ def test_pictures_tell_their_sizes(lsp: Path, tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (("out.json", "--to", "voc"), "--to 'voc' is not one of coco, mpii"),
-        (("out.json", "--skeleton", "hand"), "--skeleton 'hand' is not one of coco17, flic11"),
+        (("out.json", "--skeleton", "hand"), "--skeleton 'hand' is not one of body19, coco17"),
         (("out.json", "--json", "."), "--json . is a folder"),
         (("out.json", "--split", "dev"), "LSP has no split 'dev'; it has train, test"),
         (("out.json", "--category", "dog"), "is no COCO file and has no categories"),
