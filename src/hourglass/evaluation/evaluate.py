@@ -254,8 +254,8 @@ def score(
         `metrics`: per threshold, `{"PCK@0.2": {"mean": ..., "pooled": ..., "<joint>": ...}}` in percent
         with three decimals; `mean` is that of the joints, `pooled` the share over all of them; None where
         nothing was counted. `joint_metrics`: the joints alone, whatever they are called. `reference`: `torso`
-        or `box`. `people`: all of them; `people_counted`: those with a reference length; `joints`: how many of
-        each joint were counted. `hidden`: `hidden_joints` at the first threshold.
+        or `box`. `people`: all of them; `people_counted`: those with a reference length; `joints`: how many
+        of each joint were counted. `hidden`: `hidden_joints` at the first threshold.
 
     Raises ValueError when a record has no prediction or the skeletons differ. Predictions of people
     outside `records` are left aside.

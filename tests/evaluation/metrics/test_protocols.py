@@ -140,7 +140,7 @@ def on_coco(seed: int, count: int) -> tuple[People, Any]:
     step, along = rng.integers(0, 12, (count, 17)), rng.integers(0, 2, (count, 17))
     predicted = truth + step[..., None] * np.stack([along, 1 - along], -1)
     visibility = rng.choice([0, 1, 2], (count, 17), p=[0.4, 0.2, 0.4]).astype(np.uint8)
-    crops = 20.0 * rng.integers(2, 11, count)
+    crops = np.asarray(20 * rng.integers(2, 11, count), np.float64)
     return People(COCO17, truth, visibility, True, {"crop": crops}), predicted
 
 
