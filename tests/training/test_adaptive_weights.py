@@ -155,7 +155,7 @@ def test_an_absent_joint_keeps_its_weight_and_the_others_share_the_rest() -> Non
 # --- against the loops ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(cases())
 def test_equals_the_loops(case: tuple[Tensor, Tensor, str]) -> None:
     losses, present, normaliser = case
@@ -165,7 +165,7 @@ def test_equals_the_loops(case: tuple[Tensor, Tensor, str]) -> None:
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-7)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cases())
 def test_what_holds_for_any_losses(case: tuple[Tensor, Tensor, str]) -> None:
     losses, present, normaliser = case
@@ -180,7 +180,7 @@ def test_what_holds_for_any_losses(case: tuple[Tensor, Tensor, str]) -> None:
     assert torch.equal(found, adaptive_weights(losses, present, normaliser))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cases())
 def test_who_was_never_the_easier_one_is_never_the_lighter_one(case: tuple[Tensor, Tensor, str]) -> None:
     # Exactly: of two joints present at stages 0..j, where one's loss is nowhere below the other's, the
@@ -196,7 +196,7 @@ def test_who_was_never_the_easier_one_is_never_the_lighter_one(case: tuple[Tenso
                     assert found[j + 1, a] >= found[j + 1, b] * (1 - 1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cases(), st.permutations(range(9)), st.integers(-10, 10))
 def test_neither_the_order_of_joints_nor_the_unit_of_loss_matters(
     case: tuple[Tensor, Tensor, str], order: list[int], power: int

@@ -384,6 +384,7 @@ def dots(count: int, seed: int) -> Batch:
     return Batch(torch.stack([red, torch.zeros_like(red), blue], 1), keypoints, torch.ones(count, 2))
 
 
+@pytest.mark.slow
 def test_a_second_stage_trained_on_the_first_ones_errors_mends_them() -> None:
     torch.manual_seed(1)
     net = DeepPose(2, ((0, 1),), 2, "alexnet", 2, 64, box_sigma=1.0, dropout=0.0)

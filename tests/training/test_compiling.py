@@ -60,6 +60,7 @@ def test_parts_are_those_with_several_convolutions_and_none_lies_in_another() ->
         assert covered > 0.8 * convolutions
 
 
+@pytest.mark.slow
 def test_a_compiled_network_answers_and_learns_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = traced(monkeypatch)
     plain, fast = network(), network()

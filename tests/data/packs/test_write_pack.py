@@ -241,6 +241,7 @@ packing.write_pack({{"train": people}}, folder / "people.parquet", progress=stop
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)

@@ -129,7 +129,10 @@ sharded(Path({folder!r}), progress=stop)
 """
 
 
-@pytest.mark.parametrize(("done", "kept"), [(3, 0), (17, 15), (38, 37)])
+@pytest.mark.parametrize(
+    ("done", "kept"),
+    [pytest.param(3, 0, marks=pytest.mark.slow), (17, 15), pytest.param(38, 37, marks=pytest.mark.slow)],
+)
 def test_a_killed_run_goes_on_shard_by_shard(
     done: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

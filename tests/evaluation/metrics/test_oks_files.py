@@ -27,7 +27,10 @@ def ours(truth: CocoTruth, results: list[dict[str, Any]]) -> Any:
 @pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize(
     ("name", "seeds"),
-    [("mmpose/test_coco.json", 50), ("annotations/person_keypoints_train2017.json", 5)],
+    [
+        ("mmpose/test_coco.json", 50),
+        pytest.param("annotations/person_keypoints_train2017.json", 5, marks=pytest.mark.slow),
+    ],
     ids=["mmpose", "train2017"],
 )
 def test_real_files_get_the_numbers_of_cocos_evaluators(
