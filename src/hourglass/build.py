@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from hourglass.checkpoint import WeightFacts, WeightsError, load_weights
+from hourglass.data.mixture import check_names, in_skeleton
 from hourglass.engines import onnx_engine, openvino_engine, torch_export_engine
 from hourglass.models.ablations import hg, hg_int, hg_stacked, hg_stacked_add, hg_stacked_int
 from hourglass.models.chained import ChainedPrediction, default_order, order_from_names
@@ -16,7 +17,7 @@ from hourglass.models.residual_stacked import ResidualStackedHourglass
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.models.weights import resolve
 from hourglass.models.workshop import WorkshopStackedHourglass
-from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError, recipe_to_yaml
+from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, RecipeError, SourceRecipe, recipe_to_yaml
 from hourglass.skeleton import SKELETONS, Skeleton
 from hourglass.structs import PersonRecord
 
@@ -144,6 +145,31 @@ def _load_engine(path: Path) -> tuple[nn.Module, WeightFacts]:
     return network.eval(), facts
 
 
+def load_sources(data: DataRecipe, training: bool) -> list[tuple[SourceRecipe, list[PersonRecord]]]:
+    """The people of each source, under the skeleton of all: those to train on, or those to validate on.
+
+    Sources that have no such split, or are read from shards as they are needed, are not among them.
+
+    Raises ValueError or OSError, naming the source and the file, on bad data or joints of other names.
+    """
+    skeleton, found = SKELETONS[data.skeleton], []
+    for source in data.sources:
+        split = source.train_split if training else source.val_split
+        if not split or (training and source.stream):
+            continue
+        records = load_records(data.of_source(source), split)
+        check_names(records[0].skeleton, skeleton, f"data.sources: {source.title}")
+        mapped = [in_skeleton(record, skeleton, source.weight) for record in records]
+        kept = [record for record in mapped if record.labelled.sum() >= source.min_joints]
+        if not kept:
+            raise ValueError(
+                f"data.sources: {source.title}: none of the {len(records)} people of the {split} split has "
+                f"{source.min_joints} joints that {skeleton.name} knows"
+            )
+        found.append((source, kept))
+    return found
+
+
 def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
     """The annotated people of one split. Raises ValueError or OSError, naming the file, on bad data."""
     root = Path(data.root)
@@ -202,8 +228,16 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
 
 def facts_of(recipe: Recipe, skeleton: Skeleton, name: str) -> WeightFacts:
     """The facts of weights that this recipe trains; folders of the user's machine stay out of them."""
-    annotations = Path(recipe.data.annotations).name
-    portable = replace(recipe, data=replace(recipe.data, root="", annotations=annotations))
+    data = recipe.data
+    sources = tuple(
+        replace(source, root=Path(source.root).name, annotations=Path(source.annotations).name)
+        for source in data.sources
+    )
+    annotations = Path(data.annotations).name
+    portable = replace(recipe, data=replace(data, root="", annotations=annotations, sources=sources))
+    names = [f"{s.title} {s.train_split}" for s in sources if s.train_split] or [
+        f"{data.name} {data.train_split}"
+    ]
     return WeightFacts(
         name=name,
         network=recipe.network,
@@ -214,6 +248,6 @@ def facts_of(recipe: Recipe, skeleton: Skeleton, name: str) -> WeightFacts:
         sigma_hm=recipe.target.sigma_hm,
         decoding=recipe.target.decoding,  # type: ignore[arg-type]  # checked by TargetRecipe
         signed=recipe.target.occluded == "negative",
-        data=f"{recipe.data.name} {recipe.data.train_split}",
+        data=", ".join(names),
         recipe=recipe_to_yaml(portable),
     )

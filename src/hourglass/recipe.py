@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hourglass.data_recipe import DATASETS as DATASETS
 from hourglass.data_recipe import DataRecipe as DataRecipe
+from hourglass.data_recipe import SourceRecipe as SourceRecipe
 from hourglass.heatmap import DECODINGS
 from hourglass.network_recipe import HOURGLASSES, check, one_of
 from hourglass.network_recipe import NetworkRecipe as NetworkRecipe
@@ -31,6 +32,8 @@ ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential")
 SCALE_LAWS = ("log2_normal", "normal", "uniform")
 ROTATE_LAWS = ("normal", "uniform")
 AUGMENT_ON = ("auto", "loader", "device")
+LOADER_ONLY = ("half_body", "cut", "cover", "blur", "jpeg", "grey")
+"""Augmentations that are made by the loader's threads, not in batch on the device."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,27 @@ class AugmentRecipe:
     """standard deviation of Gaussian pixel noise, in 0..1; each crop draws its share between 0 and this"""
     erase: float = 0.0
     """probability of covering a random rectangle with its own flat colour"""
+    half_body: float = 0.0
+    """probability of looking at the upper or lower half of the body alone, where enough of it is labelled"""
+    cut: float = 0.0
+    """probability of blackening all beyond a line at one side, as where a person is cut off by the picture"""
+    cover: float = 0.0
+    """probability of covering a patch with another piece of the same crop"""
+    blur: float = 0.0
+    """probability of a blur, Gaussian or of motion"""
+    jpeg: float = 0.0
+    """probability of JPEG's artefacts, at a quality of 10 to 60"""
+    grey: float = 0.0
+    """probability of losing all colour"""
+    absent: float = 0.0
+    """weight with which a labelled joint that is out of view is learnt to be nowhere; 0 leaves it out"""
 
     def __post_init__(self) -> None:
         one_of("augment.scale_law", self.scale_law, SCALE_LAWS)
         one_of("augment.rotate_law", self.rotate_law, ROTATE_LAWS)
-        for name in ("rotate_probability", "flip_probability", "erase"):
-            check(0 <= getattr(self, name) <= 1, f"augment.{name}", "is a probability, between 0 and 1")
+        shares = ("rotate_probability", "flip_probability", "erase", *LOADER_ONLY, "absent")
+        for name in shares:
+            check(0 <= getattr(self, name) <= 1, f"augment.{name}", "must lie between 0 and 1")
         for name in ("scale", "rotate_deg", "shift", "gain", "brightness", "noise"):
             check(getattr(self, name) >= 0, f"augment.{name}", "can't be negative")
         check(
@@ -279,9 +297,20 @@ class Recipe:
             f"weights go from stage to stage, and network.build={network.build} has one stage here",
         )
         check(
+            self.augment.absent == 0 or target.loss == "mse",
+            "augment.absent",
+            f"is an option of target.loss=mse, whose heatmaps can be empty, not of {target.loss}",
+        )
+        check(
             target.truth_share == 0 or network.build == "chained",
             "target.truth_share",
             f"is an option of the chained build, not of {network.build}",
+        )
+        used = [name for name in LOADER_ONLY if getattr(self.augment, name)]
+        check(
+            self.train.augment_on != "device" or not used,
+            "train.augment_on",
+            f"must be loader or auto with {', '.join(f'augment.{name}' for name in used)}",
         )
         check(
             target.adaptive == "none" or self.train.accumulate == 1,

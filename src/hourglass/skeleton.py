@@ -364,5 +364,17 @@ COCO17 = Skeleton(
     oks_sigmas=_sigmas(_COCO_JOINTS),
 )
 
-SKELETONS = {s.name: s for s in (MPII16, LSP14, FLIC11, COCO17)}
+_BODY_JOINTS = (*_COCO_JOINTS, "neck", "head_top")
+BODY19 = Skeleton(
+    name="body19",
+    joints=_BODY_JOINTS,
+    flip_pairs=_sides(*_COCO_PARTS),
+    limbs=(*COCO17.limbs, ("neck", "head_top"), ("left_shoulder", "neck"), ("right_shoulder", "neck")),
+    torso=_TORSO,
+    head=("neck", "head_top"),
+    oks_sigmas=_sigmas(_BODY_JOINTS),
+)
+"""COCO's 17 joints, then LSP's neck and head top (ours): all that these data sets know between them."""
+
+SKELETONS = {s.name: s for s in (MPII16, LSP14, FLIC11, COCO17, BODY19)}
 """The built-in skeletons by name."""

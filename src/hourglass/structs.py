@@ -32,8 +32,10 @@ class PersonRecord:
         visibility: (J,) uint8, COCO's 0, 1 or 2.
         center: (2,) float32, middle of the square crop.
         side_px: side of the square crop that a network of this dataset should see.
+        weight: (J,) float32 in 0..1, how much each label counts in training (machine-made ones less);
+            None where all count fully.
 
-    Raises ValueError naming the picture, when shapes disagree or numbers are not finite.
+    Raises ValueError naming the picture, when shapes disagree or numbers are not finite or out of range.
     """
 
     image: Path | bytes
@@ -44,9 +46,17 @@ class PersonRecord:
     visibility: npt.NDArray[np.uint8]
     center: npt.NDArray[np.float32]
     side_px: float
+    weight: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         joints = len(self.skeleton)
+        if self.weight is not None:
+            if self.weight.shape != (joints,):
+                raise ValueError(
+                    f"{self.image_id}: weight has shape {self.weight.shape}, expected ({joints},)"
+                )
+            if not ((self.weight >= 0) & (self.weight <= 1)).all():
+                raise ValueError(f"{self.image_id}: the weight of a label must lie in 0..1")
         for name, array, shape in (
             ("keypoints", self.keypoints, (joints, 2)),
             ("visibility", self.visibility, (joints,)),

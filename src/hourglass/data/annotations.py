@@ -1,7 +1,7 @@
 """What the annotation readers hand on: people as their file has them, before any picture is opened."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.data.picture_files import find_pictures
 from hourglass.skeleton import Skeleton
 from hourglass.structs import NOT_LABELLED, PersonRecord
 
@@ -46,6 +47,7 @@ class Annotations:
         box: (N, 4) x, y, width, height, or None where the file has no boxes; NaN for who has none.
         area: (N,) square pixels, or None; NaN for who has none.
         crowd: (N,) bool, or None.
+        weight: (N, J) in 0..1, how much each label counts in training, or None where all count fully.
         columns: further ones, (N, ...) under the file's own names and as it has them, such as the
             `scale_provided` of MPII's list: what writing the same form again needs.
 
@@ -71,6 +73,7 @@ class Annotations:
     box: _Float | None = None
     area: _Float | None = None
     crowd: npt.NDArray[np.bool_] | None = None
+    weight: _Float | None = None
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,7 +88,8 @@ class Annotations:
             if (found := getattr(self, name).shape) != shape:
                 raise ValueError(f"{self.file}: {name} has the shape {found}, expected {shape}")
         sized: dict[str, Any] = {**self.lengths, **self.columns}
-        sized |= {name: getattr(self, name) for name in ("where", "names", "splits", "box", "area", "crowd")}
+        each = ("where", "names", "splits", "box", "area", "crowd", "weight")
+        sized |= {name: getattr(self, name) for name in each}
         for name, column in sized.items():
             if column is not None and len(column) != count:
                 raise ValueError(f"{self.file}: {len(column)} {name} for {count} people")
@@ -142,12 +146,10 @@ def records(people: Annotations, images: Path, unlabelled: bool = False) -> list
     kept = np.flatnonzero(~(crowd | bare | cropless)).tolist()
     if not kept:
         raise ValueError(f"{people.file} has nobody with a labelled joint in {people.what}")
-    photos = dict.fromkeys(people.names[n] for n in kept)
-    missing = [name for name in photos if not (images / name).is_file()]
-    check_photos(missing, len(photos), images, people.what)
+    photos = find_photos(images, dict.fromkeys(people.names[n] for n in kept), people.what)
     return [
         PersonRecord(
-            image=images / people.names[n],
+            image=photos[people.names[n]],
             image_id=people.names[n],
             person_id=int(people.ids[n]),
             skeleton=people.skeleton,
@@ -155,9 +157,20 @@ def records(people: Annotations, images: Path, unlabelled: bool = False) -> list
             visibility=people.visibility[n],
             center=(people.center[n] - people.origin).astype(np.float32),
             side_px=float(people.side_px[n]),
+            weight=None if people.weight is None else people.weight[n].astype(np.float32),
         )
         for n in kept
     ]
+
+
+def find_photos(folder: Path, names: Iterable[str], what: str) -> dict[str, Path]:
+    """Where each picture lies, under its name or one with another ending.
+
+    Raises FileNotFoundError with the number of missing ones and the first.
+    """
+    found, missing = find_pictures(folder, names)
+    check_photos(missing, len(found) + len(missing), folder, what)
+    return found
 
 
 def check_photos(missing: Sequence[str], wanted: int, folder: Path, what: str) -> None:

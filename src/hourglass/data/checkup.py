@@ -5,12 +5,12 @@ opened. Part of a data set is no fault of its own: the report says how much of i
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hourglass.data.picture_files import find_pictures
 from hourglass.data.sources import Part, RemoteFile, Source, find, readable
 
 Progress = Callable[[str, int, int | None], None]
@@ -174,7 +174,6 @@ def _file_state(
 
 def _split_states(source: Source, root: Path) -> Iterable[SplitState]:
     read: dict[Path, Any] = {}
-    listings: dict[Path, set[str]] = {}
     for part in source.parts:
         names = {"split": part.split, "file": _FILES[part.split]}
         places = [place.format(**names) for place in _ANNOTATIONS[source.name]]
@@ -190,7 +189,7 @@ def _split_states(source: Source, root: Path) -> Iterable[SplitState]:
         folder = next((root / folder for folder in folders if (root / folder).is_dir()), None)
         if folder is None:
             problem = problem or f"no pictures: there is no folder {' or '.join(folders)}"
-        present = _present(pictures, folder, listings) if folder is not None else 0
+        present = _present(pictures, folder) if folder is not None else 0
         yield SplitState(
             part.split, place, people, part.people, len(pictures), part.pictures, present, problem
         )
@@ -232,9 +231,5 @@ def _count_coco(file: Path) -> tuple[int, list[str]]:
     return people, names
 
 
-def _present(pictures: Sequence[str], folder: Path, listings: dict[Path, set[str]]) -> int:
-    if folder not in listings:
-        listings[folder] = set(os.listdir(folder))
-    return sum(
-        name in listings[folder] if "/" not in name else (folder / name).is_file() for name in pictures
-    )
+def _present(pictures: Sequence[str], folder: Path) -> int:
+    return len(find_pictures(folder, pictures)[0])

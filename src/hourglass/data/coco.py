@@ -4,8 +4,9 @@ Keypoint coordinates are read as 0-based pixel indexes, as nearly all code does:
 whole pixels. A `bbox` is an area: x to x + width covers the pixels x to x + width - 1.
 
 Ours on top of COCO's fields: an annotation may tell its own `crop` (`center` and `side_px`, 0-based pixels),
-its `split`, and `lengths` in pixels, such as `head`; the file may hold an object `hourglass` that says where
-the people came from.
+its `split` (else its picture's counts), `keypoint_scores` in 0..1 (how much each label counts in training,
+for labels that a machine made), and `lengths` in pixels, such as `head`; the file may hold an object
+`hourglass` that says where the people came from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from hourglass.data.annotations import Annotations, log_left_out, records
 from hourglass.data.crops import BOX_MARGIN, MIN_SIDE_PX, without_far_outside
 from hourglass.data.files import Where, check_file, check_finite, listed, read_json
 from hourglass.data.images import ImageError, image_size
+from hourglass.data.picture_files import find_pictures
 from hourglass.structs import NOT_LABELLED, PersonRecord
 
 Key = int | str
@@ -154,6 +156,8 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
     labels = [f"{file}: annotation {number}" for number in people_ids]
     where: Where = labels.__getitem__
     image = [fields.picture_number(entry, keys, where, row) for row, entry in enumerate(entries)]
+    by_id = {entry["id"]: entry for entry in images}
+    images_by_number = [by_id[key] for key in ids]
     keypoints, visibility = fields.joints(entries, skeleton, where)
     box, has_box = fields.optional(entries, "bbox", (4,), where)
     check_finite(box[:, None], has_box[:, None], ["'bbox'"], where)
@@ -170,7 +174,7 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
         where=labels,
         names=[names[number] for number in image],
         ids=np.array(people_ids, np.int64),
-        splits=fields.splits(entries, where),
+        splits=fields.splits(entries, [images_by_number[number] for number in image], where),
         keypoints=keypoints,
         visibility=visibility,
         tells_hidden=ours.get("tells_hidden") is not False,
@@ -181,6 +185,7 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
         box=box if has_box.any() else None,
         area=area if has_area.any() else None,
         crowd=fields.crowds(entries, where),
+        weight=fields.label_weights(entries, skeleton, where),
     )
     return CocoFile(people, np.array(image, np.int64), own_crop, names, ids, sizes, keys, category_id, ours)
 
@@ -212,7 +217,7 @@ def _near_their_pictures(file: CocoFile, images: Path) -> CocoFile:
     groups: dict[tuple[int, int], list[int]] = {}
     for row in np.flatnonzero(people.labelled.any(axis=1) & ~crowd).tolist():
         number = int(file.image[row])
-        size = sizes[number] or _size_of(images / file.names[number])
+        size = sizes[number] or _size_of(images, file.names[number])
         sizes[number] = size
         if size is not None:
             groups.setdefault(size, []).append(row)
@@ -235,9 +240,12 @@ def _near_their_pictures(file: CocoFile, images: Path) -> CocoFile:
     return replace(file, people=people)
 
 
-def _size_of(picture: Path) -> tuple[int, int] | None:
+def _size_of(folder: Path, name: str) -> tuple[int, int] | None:
+    path = folder / name
+    if not path.is_file():
+        path = find_pictures(folder, [name])[0].get(name, path)
     try:
-        return image_size(picture)
+        return image_size(path)
     except ImageError:
         # A missing photo is reported with all the others, a damaged one by whoever reads it.
         return None

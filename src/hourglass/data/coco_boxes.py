@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import check_photos, log_left_out
+from hourglass.data.annotations import find_photos, log_left_out
 from hourglass.data.coco import CocoFile, made_crops, read_file
 from hourglass.data.coco_fields import numbers_of, picture_number
 from hourglass.data.files import check_file, check_finite, read_json, rows_of
@@ -108,14 +108,13 @@ def _records(
     skeleton, what = file.people.skeleton, f"the boxes in {file.people.file}"
     if not images.is_dir():
         raise FileNotFoundError(f"there is no folder {images}; it should hold the pictures of {what}")
-    photos = [file.names[number] for number in np.unique(image).tolist()]
-    check_photos([name for name in photos if not (images / name).is_file()], len(photos), images, what)
+    photos = find_photos(images, [file.names[number] for number in np.unique(image).tolist()], what)
     nothing = np.full((len(box), len(skeleton)), NOT_LABELLED, np.uint8)
     joints = np.zeros((len(box), len(skeleton), 2))
     center, side_px = made_crops(joints, nothing > NOT_LABELLED, box)
     return [
         PersonRecord(
-            image=images / file.names[number],
+            image=photos[file.names[number]],
             image_id=file.names[number],
             person_id=person,
             skeleton=skeleton,

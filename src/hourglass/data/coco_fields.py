@@ -181,11 +181,28 @@ def own_crops(entries: Sequence[Entry], where: Where) -> tuple[_Float, _Float, _
     return center, side_px, has
 
 
-def splits(entries: Sequence[Entry], where: Where) -> list[str]:
-    """What each annotation calls its split, or ""."""
+def label_weights(entries: Sequence[Entry], skeleton: Skeleton, where: Where) -> _Float | None:
+    """(N, J) the annotations' `keypoint_scores`, 1 where one has none; None where nobody has any."""
+    weights, has = optional(entries, "keypoint_scores", (len(skeleton),), where)
+    if not has.any():
+        return None
+    for row, joint in np.argwhere(has[:, None] & ~((weights >= 0) & (weights <= 1)))[:1].tolist():
+        raise ValueError(
+            f"{where(row)}: 'keypoint_scores' gives {skeleton.joints[joint]} {weights[row, joint]:g}; "
+            "a score lies in 0..1"
+        )
+    return np.where(has[:, None], weights, 1.0)
+
+
+def splits(entries: Sequence[Entry], images: Sequence[Entry], where: Where) -> list[str]:
+    """What each annotation, or else its picture, calls its split, or "".
+
+    Args:
+        images: (N,) the entries of the annotations' pictures.
+    """
     words = []
-    for row, entry in enumerate(entries):
-        word = entry.get("split")
+    for row, (entry, image) in enumerate(zip(entries, images, strict=True)):
+        word = entry.get("split") or image.get("split")
         if word is not None and not isinstance(word, str):
             raise ValueError(f"{where(row)}: 'split' is {short(word)}, not a word")
         words.append(word or "")

@@ -46,9 +46,11 @@ class Window:
     occluded: npt.NDArray[np.bool_]
 
 
-def cut_window(image: Image, record: PersonRecord, input_px: int, view: Augmentation) -> Window:
+def cut_window(
+    image: Image, record: PersonRecord, input_px: int, view: Augmentation, absent: float = 0.0
+) -> Window:
     """What a crop of `input_px` of one person will be sampled from, and the joints as they will lie in it."""
-    matrix, keypoints, weight, occluded = place(record, input_px, view)
+    matrix, keypoints, weight, occluded = place(record, input_px, view, absent)
     last = input_px - 1
     corners = geometry.apply(np.linalg.inv(matrix), np.array([[0, 0], [last, 0], [0, last], [last, last]]))
     height, width = image.shape[:2]
@@ -69,7 +71,7 @@ def cut_window(image: Image, record: PersonRecord, input_px: int, view: Augmenta
 
 def window(crops: TrainingCrops, epoch: int, index: int) -> Window:
     """The window of one person in one epoch, drawn as `TrainingCrops.get` draws it."""
-    return cut_window(*crops.picture(index), crops.input_px, crops.view(epoch, index))
+    return cut_window(*crops.picture(index), crops.input_px, crops.view(epoch, index), crops.augment.absent)
 
 
 @dataclass(frozen=True, eq=False)

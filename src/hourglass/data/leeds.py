@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import Annotations, check_photos, log_left_out, records
+from hourglass.data.annotations import Annotations, find_photos, log_left_out, records
 from hourglass.data.crops import crops_of_joints
 from hourglass.data.files import check_file, check_finite, read_mat
 from hourglass.data.limbs import with_crop
@@ -109,8 +109,8 @@ def read_joints(archive: Archive, file: Path, split: str = "") -> Annotations:
     )
 
 
-def people_of_folder(archive: Archive, root: Path, split: str) -> tuple[Annotations, Path]:
-    """The people of one split, whose photos are all there, and the folder of the photos.
+def people_of_folder(archive: Archive, root: Path, split: str) -> tuple[Annotations, dict[str, Path]]:
+    """The people of one split, and where their photos, all of them, lie.
 
     Raises ValueError or FileNotFoundError, naming the file and what to do.
     """
@@ -127,10 +127,7 @@ def people_of_folder(archive: Archive, root: Path, split: str) -> tuple[Annotati
                 "which holds joints.mat and images/"
             )
     people = read_joints(archive, file, split)
-    present = {path.name for path in folder.iterdir()}
-    missing = [name for name in people.names if name not in present]
-    check_photos(missing, len(people), folder, people.what)
-    return people, folder
+    return people, find_photos(folder, people.names, people.what)
 
 
 def with_visibility(people: Annotations, visibility: npt.NDArray[np.uint8]) -> Annotations:
@@ -139,12 +136,12 @@ def with_visibility(people: Annotations, visibility: npt.NDArray[np.uint8]) -> A
     return replace(people, visibility=visibility, center=center, side_px=side_px)
 
 
-def records_of(people: Annotations, images: Path, crop: str, sides: str) -> list[PersonRecord]:
+def records_of(people: Annotations, root: Path, crop: str, sides: str) -> list[PersonRecord]:
     """Records under the options `data.crop` and `data.sides`."""
     people = with_crop(with_sides(people, sides), crop)
     # Where nothing is labelled a file may hold numbers that single precision can't.
     with np.errstate(over="ignore"):
-        return records(people, images)
+        return records(people, root / "images")
 
 
 def _array(archive: Archive, file: Path) -> npt.NDArray[np.float64]:

@@ -17,12 +17,15 @@ import torch
 
 from hourglass.data.dataset import Sample, TrainingCrops
 from hourglass.data.device_augment import Windows, collate_windows, window
+from hourglass.data.draws import Mix
+from hourglass.data.mixture import MixedCrops
 from hourglass.data.stream import StreamedCrops
 from hourglass.structs import Batch
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 Images = npt.NDArray[np.uint8]
+AnyCrops = TrainingCrops | StreamedCrops | MixedCrops
 Share = tuple[TrainingCrops, list[tuple[int, int]]]
 
 
@@ -71,6 +74,7 @@ def training_keys(
     rank: int = 0,
     ranks: int = 1,
     accumulate: int = 1,
+    mix: Mix | None = None,
 ) -> Iterator[list[tuple[int, int]]]:
     """Endless batches of (epoch, index) from `start_step` on: this rank's share of each global batch.
 
@@ -78,24 +82,30 @@ def training_keys(
     `accumulate` a step's share comes as so many micro-batches, one after the other. Micro-batch m of rank r
     is part `m * ranks + r` of the global batch, which has `parts = ranks * accumulate` of them: its rows
     `part::parts`. The union over ranks and micro-batches is therefore the same however a batch is shared.
+
+    Args:
+        mix: how often people of several sources are drawn; then not epochs are told but passes of a source.
     """
     per_epoch = count // batch_size
     parts = ranks * accumulate
     step = start_step
-    epoch, order = -1, epoch_order(seed, 0, count)
+    epoch, order = -1, list[tuple[int, int]]()
     while True:
         if step // per_epoch != epoch:
             epoch = step // per_epoch
-            order = epoch_order(seed, epoch, count)
+            if mix is not None:
+                order = mix.epoch(seed, epoch)
+            else:
+                order = [(epoch, index) for index in epoch_order(seed, epoch, count).tolist()]
         begin = (step % per_epoch) * batch_size
         batch = order[begin : begin + batch_size]
         for part in range(rank, parts, ranks):
-            yield [(epoch, int(index)) for index in batch[part::parts]]
+            yield batch[part::parts]
         step += 1
 
 
 def training_batches(
-    crops: TrainingCrops | StreamedCrops,
+    crops: AnyCrops,
     batch_size: int,
     start_step: int,
     workers: int,
@@ -117,7 +127,7 @@ def training_batches(
 
 
 def training_windows(
-    crops: TrainingCrops | StreamedCrops,
+    crops: AnyCrops,
     batch_size: int,
     start_step: int,
     workers: int,
@@ -138,7 +148,7 @@ def training_windows(
 
 def _prepared(
     make: Callable[[Share], Value],
-    crops: TrainingCrops | StreamedCrops,
+    crops: AnyCrops,
     batch_size: int,
     start_step: int,
     workers: int,
@@ -148,10 +158,12 @@ def _prepared(
 ) -> Iterator[Value]:
     """`make` of every share, by threads that are busy enough without OpenCV's own."""
     cv2.setNumThreads(1)
-    if isinstance(crops, StreamedCrops):
+    if isinstance(crops, StreamedCrops | MixedCrops):
         shares = crops.walk(batch_size, start_step, rank, ranks, accumulate)
         with closing(shares):
             yield from ahead(make, shares, workers)
     else:
-        keys = training_keys(crops.seed, len(crops), batch_size, start_step, rank, ranks, accumulate)
+        keys = training_keys(
+            crops.seed, len(crops), batch_size, start_step, rank, ranks, accumulate, crops.mix
+        )
         yield from ahead(make, ((crops, share) for share in keys), workers)

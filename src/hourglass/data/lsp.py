@@ -51,5 +51,5 @@ def load_records(root: Path, split: str = "train", crop: str = "box", sides: str
     Raises ValueError or FileNotFoundError, naming the file and what to do, when the folder is not LSP,
     `joints.mat` can't be used, or photos of this split are missing.
     """
-    people, images = leeds.people_of_folder(ARCHIVE, root, split)
-    return leeds.records_of(people, images, crop, sides)
+    people, _ = leeds.people_of_folder(ARCHIVE, root, split)
+    return leeds.records_of(people, root, crop, sides)

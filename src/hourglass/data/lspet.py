@@ -7,6 +7,7 @@ im08075.jpg lies 145 px outside a picture 241 px wide: a slip of the annotator, 
 the coordinates mean nothing.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +55,9 @@ def load_records(root: Path, split: str = "train", crop: str = "box", sides: str
     Raises ValueError or FileNotFoundError, naming the file and what to do, when the folder is not LSPET,
     `joints.mat` can't be used, or photos of this split are missing.
     """
-    people, images = leeds.people_of_folder(ARCHIVE, root, split)
+    people, photos = leeds.people_of_folder(ARCHIVE, root, split)
     before = int(people.labelled.sum())
-    people = leeds.with_visibility(people, _inside(people, images))
+    people = leeds.with_visibility(people, _inside(people, photos))
     few = people.labelled.sum(axis=1) < 2
     log_left_out(
         people.file,
@@ -67,16 +68,16 @@ def load_records(root: Path, split: str = "train", crop: str = "box", sides: str
     )
     if few.all():
         raise ValueError(f"{people.file}: nobody in the {split} split has two labelled joints")
-    return leeds.records_of(people.take(~few), images, crop, sides)
+    return leeds.records_of(people.take(~few), root, crop, sides)
 
 
-def _inside(people: Annotations, images: Path) -> npt.NDArray[np.uint8]:
+def _inside(people: Annotations, photos: Mapping[str, Path]) -> npt.NDArray[np.uint8]:
     """The visibility (N, 14) without joints far outside their picture."""
     visibility = people.visibility.copy()
     for n, name in enumerate(people.names):
         try:
             # The header alone: 9,000 of them take 0.3 s.
-            width, height = image_size(images / name)
+            width, height = image_size(photos[name])
         except ImageError:
             # Whoever reads the photo says so; its annotation is none the worse.
             continue

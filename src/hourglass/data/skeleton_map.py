@@ -99,12 +99,21 @@ def map_skeleton(people: Annotations, to: Skeleton) -> Annotations:
         flags = np.where((seen == OCCLUDED).any(axis=1), OCCLUDED, VISIBLE)
         visibility[:, row] = np.where(known, flags, NOT_LABELLED)
         keypoints[known, row] = people.keypoints[known][:, ends].mean(axis=1)
+    weight = None
+    if people.weight is not None:
+        weight = np.ones((len(people), len(to)))
+        for joint in plan.kept:
+            weight[:, to.index(joint)] = people.weight[:, have.index(joint)]
+        for joint, (a, b) in plan.derived.items():
+            weight[:, to.index(joint)] = people.weight[:, [have.index(a), have.index(b)]].min(axis=1)
     columns = {
         name: column
         for name, column in people.columns.items()
         if have.joints == to.joints or _free_of_joints(column, len(have))
     }
-    return replace(people, skeleton=to, keypoints=keypoints, visibility=visibility, columns=columns)
+    return replace(
+        people, skeleton=to, keypoints=keypoints, visibility=visibility, weight=weight, columns=columns
+    )
 
 
 def _free_of_joints(column: npt.NDArray[np.generic], joints: int) -> bool:

@@ -88,9 +88,9 @@ class StreamedCrops:
         """
         self.check(batch_size, ranks)
         share, per_epoch = batch_size // ranks, self.count // batch_size
-        pieces = self.pieces(rank, ranks)
         skip = start_step % per_epoch * share
-        with closing(self._people(pieces, start_step // per_epoch, skip, per_epoch * share, rank)) as people:
+        epoch, length = start_step // per_epoch, per_epoch * share
+        with closing(self.people(epoch, skip, length, rank, ranks)) as people:
             while True:
                 step = [next(people) for _ in range(share)]
                 for part in range(accumulate):
@@ -150,10 +150,11 @@ class StreamedCrops:
             filled += len(pieces[number])
         return blocks
 
-    def _people(
-        self, pieces: Sequence[Piece], epoch: int, skip: int, length: int, rank: int
+    def people(
+        self, epoch: int, skip: int, length: int, rank: int, ranks: int
     ) -> Generator[tuple[int, int, PersonRecord], None, None]:
-        """Epoch, index and record of everyone, `length` people an epoch, the first without `skip` of them."""
+        """Epoch, index and record of a rank's people, `length` an epoch, the first without `skip` of them."""
+        pieces = self.pieces(rank, ranks)
         plans = self._plans(pieces, epoch, skip, length, rank)
         with (
             ThreadPoolExecutor(1, "hourglass-block") as ahead,

@@ -17,7 +17,7 @@ from typing import Any
 
 from hourglass.data import coco
 from hourglass.data.annotation_files import of_split, read_annotations
-from hourglass.data.annotations import Annotations, check_photos
+from hourglass.data.annotations import Annotations, find_photos
 from hourglass.data.coco import Key
 from hourglass.data.files import check_file, listed, read_json
 from hourglass.data.images import image_size
@@ -107,9 +107,8 @@ def picture_sizes(people: Annotations, source: Source, images: Path) -> dict[str
     if not images.is_dir():
         raise FileNotFoundError(f"there is no folder {images}; it should hold the pictures")
     names = list(dict.fromkeys((*source.image_ids, *people.names)))
-    missing = [name for name in names if not (images / name).is_file()]
-    check_photos(missing, len(names), images, str(people.file))
-    return {name: image_size(images / name) for name in names}
+    photos = find_photos(images, names, str(people.file))
+    return {name: image_size(path) for name, path in photos.items()}
 
 
 def write_people(

@@ -117,7 +117,10 @@ class RunLog:
         if row["kind"] == "train":
             self._shown.update(loss=f"{row['loss']:.5f}", rate=f"{row['images_per_s']:.0f}")
         else:
-            self._shown.update(PCK=_percent(row["PCK@0.2"]))
+            each = [
+                f"{title} {_percent(source['PCK@0.2'])}" for title, source in row.get("sources", {}).items()
+            ]
+            self._shown.update(PCK=_percent(row["PCK@0.2"]) + (f" ({', '.join(each)})" if each else ""))
         self._bar.update(self._task, **self._shown)
         if self._bar.disable:
             left = row.get("eta_s")

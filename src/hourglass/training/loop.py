@@ -11,14 +11,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from hourglass.build import load_records
+from hourglass.build import load_records, load_sources
 from hourglass.checkpoint import save_weights, write_atomically
 from hourglass.data.dataset import Image, TrainingCrops, decode_all
-from hourglass.data.loader import training_batches, training_windows
+from hourglass.data.draws import Mix
+from hourglass.data.loader import AnyCrops, training_batches, training_windows
+from hourglass.data.mixture import MixedCrops, check_names
 from hourglass.data.shards_open import open_set
 from hourglass.data.stream import StreamedCrops
 from hourglass.models.deeppose import DeepPose
 from hourglass.recipe import Recipe, recipe_to_yaml
+from hourglass.skeleton import SKELETONS
 from hourglass.structs import Batch, PersonRecord
 from hourglass.training.cascade import begin_stage, fit_displacements, set_displacements
 from hourglass.training.logs import Row, RunLog, read_rows
@@ -40,7 +43,7 @@ from hourglass.training.state import LAST as LAST
 from hourglass.training.state import METRIC as METRIC
 from hourglass.training.state import Trainer, set_up
 from hourglass.training.step import Meter, train_step
-from hourglass.training.validate import share_of, validate
+from hourglass.training.validate import Validation, share_of, validate
 
 _DISPLACEMENT_PEOPLE = 2000
 """crops on which a cascade's earlier stages are measured before the next one is trained"""
@@ -77,33 +80,66 @@ def train(
     fabric = launch(recipe, accelerator, devices)
     with losing_another_explained(fabric, out / CHECKPOINT):
         agree(fabric, recipe_facts(recipe, precision_of(recipe, fabric.device)))
-        people, val_records = together(fabric, lambda: _load(recipe, fabric.world_size))
-        known = people if isinstance(people, list) else []
-        agree(fabric, data_facts(known, val_records) | {"people to train on": len(people)})
+        people, validation = together(fabric, lambda: _load(recipe, fabric.world_size))
+        known = people.everybody if isinstance(people, TrainingCrops) else []
+        agree(fabric, data_facts(known, validation.records) | {"people to train on": len(people)})
         plan = plan_run(recipe, len(people))
-        skeleton = people.skeleton if isinstance(people, StreamedCrops) else people[0].skeleton
+        skeleton = known[0].skeleton if isinstance(people, TrainingCrops) else people.skeleton
         trainer = set_up(fabric, recipe, plan, skeleton, out, name)
         if resume:
             together(fabric, lambda: _resume(trainer))
             agree(fabric, {"the checkpoint's step": trainer.step})
-        _run(trainer, people, val_records, stop_after, watch)
+        _run(trainer, people, validation, stop_after, watch)
     return out / BEST
 
 
-def _load(recipe: Recipe, ranks: int) -> tuple[list[PersonRecord] | StreamedCrops, list[PersonRecord]]:
-    """The people to train on, or the shards they come from, and those to validate on."""
-    data = recipe.data
+def _load(recipe: Recipe, ranks: int) -> tuple[AnyCrops, Validation]:
+    """The people to train on, none decoded yet, and those to validate on."""
+    data, seed, size = recipe.data, recipe.train.seed, recipe.data.input_px
+    if data.sources:
+        return _load_sources(recipe, ranks)
     val_records = load_records(data, data.val_split)[: data.val_people or None]
+    validation = Validation((f"{data.name} {data.val_split}",), (tuple(val_records),))
     if data.stream:
         # A pack's splits share one skeleton.
-        shards, seed, size = open_set(data.root), recipe.train.seed, data.input_px
-        crops = StreamedCrops(shards, data.train_split, size, recipe.augment, seed, data.buffer)
-        crops.check(recipe.train.batch_size, ranks)
-        return crops, val_records
+        streamed = StreamedCrops(
+            open_set(data.root), data.train_split, size, recipe.augment, seed, data.buffer
+        )
+        streamed.check(recipe.train.batch_size, ranks)
+        return streamed, validation
     records = load_records(data, data.train_split)[: data.people or None]
     if val_records[0].skeleton != records[0].skeleton:
         raise ValueError("training and validation people have different skeletons")
-    return records, val_records
+    return TrainingCrops(records, size, recipe.augment, seed), validation
+
+
+def _load_sources(recipe: Recipe, ranks: int) -> tuple[AnyCrops, Validation]:
+    data, seed, size = recipe.data, recipe.train.seed, recipe.data.input_px
+    held = load_sources(data, training=False)
+    validation = Validation(
+        tuple(source.title for source, _ in held),
+        tuple(tuple(records[: data.val_people or None]) for _, records in held),
+    )
+    train = load_sources(data, training=True)
+    chosen = [source for source in data.sources if source.train_split]
+    shares = [source.share for source in chosen if source.share is not None]
+    if not any(source.stream for source in chosen):
+        records = [record for _, people in train for record in people]
+        mix = Mix(tuple(len(people) for _, people in train), tuple(shares)) if shares else None
+        return TrainingCrops(records, size, recipe.augment, seed, mix=mix), validation
+    known = {source.title: people for source, people in train}
+    parts: list[TrainingCrops | StreamedCrops] = []
+    for source in chosen:
+        if source.stream:
+            shards = open_set(data.of_source(source).root)
+            check_names(shards.facts.skeleton, SKELETONS[data.skeleton], f"data.sources: {source.title}")
+            parts.append(StreamedCrops(shards, source.train_split, size, recipe.augment, seed, data.buffer))
+        else:
+            parts.append(TrainingCrops(known[source.title], size, recipe.augment, seed))
+    weights = [source.weight for source in chosen]
+    mixed = MixedCrops(parts, shares or None, SKELETONS[data.skeleton], weights)
+    mixed.check(recipe.train.batch_size, ranks)
+    return mixed, validation
 
 
 def _resume(trainer: Trainer) -> None:
@@ -113,8 +149,8 @@ def _resume(trainer: Trainer) -> None:
 
 def _run(
     trainer: Trainer,
-    people: list[PersonRecord] | StreamedCrops,
-    val_records: Sequence[PersonRecord],
+    people: AnyCrops,
+    validation: Validation,
     stop_after: int | None,
     watch: Callable[[Row], None] | None,
 ) -> None:
@@ -129,15 +165,16 @@ def _run(
         where = f"{fabric.device}" if fabric.world_size == 1 else f"{fabric.world_size} processes"
         precision = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
         log.say(
-            f"{name}: {len(people)} people to train on, {len(val_records)} to validate, {plan.steps} steps "
-            f"of {recipe.train.batch_size}, {millions:.2f} M parameters, {precision} on {where}, into {out}"
+            f"{name}: {len(people)} people to train on, {len(validation.records)} to validate, "
+            f"{plan.steps} steps of {recipe.train.batch_size}, {millions:.2f} M parameters, {precision} on {where}, into {out}"
         )
         # The processes of one machine share its memory.
         limit_gb, workers = recipe.data.cache_gb / local_ranks(fabric), recipe.data.workers
         crops = together(fabric, lambda: _crops(people, recipe, limit_gb))
-        own = [val_records[row] for row in share_of(len(val_records), fabric.global_rank, fabric.world_size)]
-        val_images = together(fabric, lambda: decode_all(own, limit_gb, workers))
-        _fit(trainer, crops, val_records, val_images, log, stop_after)
+        val_images = together(
+            fabric, lambda: [decode_all(_own(fabric, some), limit_gb, workers) for some in validation.sets]
+        )
+        _fit(trainer, crops, validation, val_images, log, stop_after)
         if first:
             save_weights(out / LAST, trainer.ema.network.state_dict(), trainer.facts)
             _draw_curve(out)
@@ -146,21 +183,23 @@ def _run(
             )
 
 
-def _crops(
-    people: list[PersonRecord] | StreamedCrops, recipe: Recipe, limit_gb: float
-) -> TrainingCrops | StreamedCrops:
+def _own(fabric: Fabric, records: Sequence[PersonRecord]) -> list[PersonRecord]:
+    """Those whom this process answers in validation."""
+    return [records[row] for row in share_of(len(records), fabric.global_rank, fabric.world_size)]
+
+
+def _crops(people: AnyCrops, recipe: Recipe, limit_gb: float) -> AnyCrops:
     """What the loader draws from; pictures are decoded once where they fit in memory."""
-    if isinstance(people, StreamedCrops):
-        return people
-    images = decode_all(people, limit_gb, recipe.data.workers)
-    return TrainingCrops(people, recipe.data.input_px, recipe.augment, recipe.train.seed, images)
+    if isinstance(people, TrainingCrops):
+        people.images = decode_all(people.everybody, limit_gb, recipe.data.workers)
+    return people
 
 
 def _fit(
     trainer: Trainer,
-    crops: TrainingCrops | StreamedCrops,
-    val_records: Sequence[PersonRecord],
-    val_images: Sequence[Image] | None,
+    crops: AnyCrops,
+    validation: Validation,
+    val_images: Sequence[Sequence[Image] | None],
     log: RunLog,
     stop_after: int | None,
 ) -> None:
@@ -185,7 +224,7 @@ def _fit(
             if due or stopping:
                 log.write(meter.row())
             if validating:
-                validate(trainer, val_records, val_images, log)
+                validate(trainer, validation, val_images, log)
                 meter.restart_clock()
             if saving or stopping:
                 trainer.save()
@@ -195,7 +234,7 @@ def _fit(
                 )
 
 
-def _batches(trainer: Trainer, crops: TrainingCrops | StreamedCrops) -> Generator[Batch, None, None]:
+def _batches(trainer: Trainer, crops: AnyCrops) -> Generator[Batch, None, None]:
     """This process's micro-batches from the next step on, on its device."""
     fabric, recipe = trainer.fabric, trainer.recipe
     share = (
@@ -222,7 +261,7 @@ def _anybody(fabric: Fabric, here: bool) -> bool:
     return bool(most.item())
 
 
-def _enter_stage(trainer: Trainer, crops: TrainingCrops | StreamedCrops) -> None:
+def _enter_stage(trainer: Trainer, crops: AnyCrops) -> None:
     """Where a cascade's next stage begins: keep what was learnt, and measure where it still errs."""
     stage, first, _ = trainer.stage
     network, averaged = trainer.network.module, trainer.ema.network

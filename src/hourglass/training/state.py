@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from hourglass.build import build_network, channels_last, facts_of, load_network
 from hourglass.checkpoint import WeightFacts, WeightsError, load_checkpoint, save_checkpoint
 from hourglass.models.deeppose import DeepPose
-from hourglass.recipe import Recipe, recipe_to_yaml
+from hourglass.recipe import LOADER_ONLY, Recipe, recipe_to_yaml
 from hourglass.skeleton import Skeleton
 from hourglass.training.cascade import begin_stage, stage_of
 from hourglass.training.checkpointing import checkpoint_hourglasses
@@ -60,6 +60,8 @@ class Trainer:
     def augments_on_device(self) -> bool:
         """Whether crops are made in batch on the device, and not in the loader's threads."""
         wish = self.recipe.train.augment_on
+        if any(getattr(self.recipe.augment, name) for name in LOADER_ONLY):
+            return False
         return wish == "device" or (wish == "auto" and self.fabric.device.type == "cuda")
 
     def state(self) -> dict[str, Any]:
@@ -117,15 +119,43 @@ def _first_network(recipe: Recipe, skeleton: Skeleton) -> nn.Module:
     network = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
     if recipe.train.init:
         start, start_facts = load_network(recipe.train.init)
-        if start_facts.skeleton != skeleton:
-            raise WeightsError(
-                f"{recipe.train.init} has skeleton {start_facts.skeleton.name!r}, the data {skeleton.name!r}"
-            )
+        known = start.state_dict()
         try:
-            network.load_state_dict(start.state_dict())
-        except RuntimeError as error:
+            network.load_state_dict(
+                {
+                    name: _for_joints(known[name], tensor, start_facts.skeleton, skeleton)
+                    for name, tensor in network.state_dict().items()
+                }
+            )
+        except (RuntimeError, KeyError) as error:
             raise WeightsError(f"{recipe.train.init} is another network than the recipe's") from error
     return network
+
+
+def _for_joints(old: Tensor, new: Tensor, have: Skeleton, skeleton: Skeleton) -> Tensor:
+    """A tensor of other weights for these joints: what is there once for each joint is matched by name.
+
+    A joint that is new keeps its random numbers.
+
+    Only names and their order matter. Raises RuntimeError where the shapes differ in anything but the joints.
+    """
+    if have.joints == skeleton.joints or (old.shape == new.shape and len(have) not in old.shape[:2]):
+        return old
+    axes = [
+        axis for axis in range(old.ndim) if old.shape[axis] == len(have) and new.shape[axis] == len(skeleton)
+    ]
+    others = [axis for axis in range(old.ndim) if old.shape[axis] != new.shape[axis] and axis not in axes]
+    if old.ndim != new.ndim or others:
+        raise RuntimeError(f"{tuple(old.shape)} is not {tuple(new.shape)}")
+    if not axes:
+        return old
+    made = new.clone()
+    both = [joint for joint in skeleton.joints if joint in have.joints]
+    rows = torch.tensor([skeleton.index(joint) for joint in both])
+    from_rows = torch.tensor([have.index(joint) for joint in both])
+    if both:
+        made.index_copy_(axes[0], rows, old.index_select(axes[0], from_rows))
+    return made
 
 
 def _sped_up(fabric: Fabric, recipe: Recipe, network: nn.Module) -> nn.Module:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,29 +67,63 @@ def predict_shared(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Annotated people of one or several data sets.
+
+    Args:
+        titles: what to call each set.
+        sets: their people.
+    """
+
+    titles: tuple[str, ...]
+    sets: tuple[tuple[PersonRecord, ...], ...]
+
+    @property
+    def records(self) -> list[PersonRecord]:
+        """Everybody, set after set."""
+        return [record for records in self.sets for record in records]
+
+
 def validate(
-    trainer: Trainer, records: Sequence[PersonRecord], images: Sequence[Image] | None, log: RunLog
+    trainer: Trainer, validation: Validation, images: Sequence[Sequence[Image] | None], log: RunLog
 ) -> None:
-    """Score the averaged weights on the validation people and keep them when they are the best."""
+    """Score the averaged weights on the validation people and keep them when they are the best.
+
+    With several sets the best are those of the highest mean over the sets.
+
+    Args:
+        images: of each set, as `predict_shared` takes them.
+    """
     began = time.perf_counter()
-    predictions = predict_shared(trainer, records, images)
-    metrics = score(predictions, records)["metrics"][METRIC]
-    value = metrics["mean"]
-    log.write(
-        {
-            "kind": "val",
-            "step": trainer.step,
-            "epoch": trainer.step / trainer.plan.per_epoch,
-            METRIC: value,
-            "joints": {joint: metrics[joint] for joint in trainer.facts.skeleton.joints},
-            "seconds": time.perf_counter() - began,
+    skeleton = trainer.facts.skeleton
+    scores = [
+        score(predict_shared(trainer, records, decoded), records)["metrics"][METRIC]
+        for records, decoded in zip(validation.sets, images, strict=True)
+    ]
+    values = [scored["mean"] for scored in scores if scored["mean"] is not None]
+    value = round(sum(values) / len(values), 3) if values else None
+    row: dict[str, Any] = {
+        "kind": "val",
+        "step": trainer.step,
+        "epoch": trainer.step / trainer.plan.per_epoch,
+    }
+    row[METRIC] = value
+    if len(scores) == 1:
+        row["joints"] = {joint: scores[0][joint] for joint in skeleton.joints}
+    else:
+        row["sources"] = {
+            title: {METRIC: scored["mean"], "joints": {joint: scored[joint] for joint in skeleton.joints}}
+            for title, scored in zip(validation.titles, scores, strict=True)
         }
-    )
+    log.write({**row, "seconds": time.perf_counter() - began})
     # Where nobody could be scored the latest weights are the best that are known.
     if value is None or value > trainer.best:
         trainer.best = trainer.best if value is None else value
         if trainer.fabric.is_global_zero:
-            measured = {METRIC: value, "on": f"{trainer.recipe.data.name} {trainer.recipe.data.val_split}"}
+            measured: dict[str, Any] = {METRIC: value, "on": ", ".join(validation.titles)}
+            if len(scores) > 1:
+                measured |= {t: scored["mean"] for t, scored in zip(validation.titles, scores, strict=True)}
             save_weights(
                 trainer.out / BEST, trainer.ema.network.state_dict(), replace(trainer.facts, metrics=measured)
             )
