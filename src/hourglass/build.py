@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from hourglass.checkpoint import WeightFacts, WeightsError, load_weights
+from hourglass.data.formats.photos import PhotoRecord, read_photos
 from hourglass.data.mixture import check_names, in_skeleton
 from hourglass.engines import onnx_engine, openvino_engine, torch_export_engine
 from hourglass.models.ablations import hg, hg_int, hg_stacked, hg_stacked_add, hg_stacked_int
@@ -13,6 +14,7 @@ from hourglass.models.chained import ChainedPrediction, default_order, order_fro
 from hourglass.models.cornernet_hourglass import CornerNetStackedHourglass
 from hourglass.models.deeppose import DeepPose
 from hourglass.models.multi_scale import MultiScaleStackedHourglass, default_strides
+from hourglass.models.people_finder import people_finder
 from hourglass.models.residual_stacked import ResidualStackedHourglass
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.models.weights import resolve
@@ -37,6 +39,8 @@ def build_network(
         return StackedHourglass(joints, n.stacks, n.features, n.depth, n.blocks, mean, std, n.stem)
     if n.build == "workshop":
         return WorkshopStackedHourglass(joints, n.stacks, n.features, n.depth, mean, std)
+    if n.build == "people_finder":
+        return people_finder(n.stacks, n.features, n.depth, n.blocks, mean, std)
     if n.build == "residual_stacked":
         return ResidualStackedHourglass(
             joints, n.stacks, n.features, n.depth, n.blocks, n.highways, mean, std
@@ -167,6 +171,30 @@ def load_sources(data: DataRecipe, training: bool) -> list[tuple[SourceRecipe, l
                 f"{source.min_joints} joints that {skeleton.name} knows"
             )
         found.append((source, kept))
+    return found
+
+
+def load_photos(data: DataRecipe, training: bool) -> list[tuple[SourceRecipe, list[PhotoRecord]]]:
+    """The whole photos of each source, as `load_sources` gives people."""
+    found = []
+    for source in data.sources:
+        split = source.train_split if training else source.val_split
+        if not split:
+            continue
+        place = data.of_source(source)
+        if not (place.root and source.annotations):
+            raise RecipeError(f"data.sources: {source.title}: give the photos (root) and their annotations")
+        photos = read_photos(
+            Path(place.annotations.replace("{split}", split)),
+            Path(place.root.replace("{split}", split)),
+            split,
+            source.sure_score,
+            source.sure_joints,
+            source.partial,
+        )
+        if not any(len(photo.people) for photo in photos):
+            raise ValueError(f"data.sources: {source.title}: nobody is boxed for sure in the {split} split")
+        found.append((source, photos))
     return found
 
 

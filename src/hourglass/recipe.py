@@ -26,7 +26,7 @@ from hourglass.network_recipe import RecipeError as RecipeError
 OPTIMISERS = ("rmsprop", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
 PRECISIONS = ("fp32", "bf16")
-LOSSES = ("mse", "cross_entropy", "coordinates")
+LOSSES = ("mse", "cross_entropy", "coordinates", "centers")
 OCCLUDED = ("visible", "negative")
 ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential")
 SCALE_LAWS = ("log2_normal", "normal", "uniform")
@@ -114,11 +114,15 @@ class AugmentRecipe:
     """probability of losing all colour"""
     absent: float = 0.0
     """weight with which a labelled joint that is out of view is learnt to be nowhere; 0 leaves it out"""
+    zoom: tuple[float, float] = (1.0, 1.0)
+    """`target.loss=centers`: range of a photo's longer side over the view's, log-uniform"""
+    mosaic: float = 0.0
+    """`target.loss=centers`: probability of a view that shows four photos"""
 
     def __post_init__(self) -> None:
         one_of("augment.scale_law", self.scale_law, SCALE_LAWS)
         one_of("augment.rotate_law", self.rotate_law, ROTATE_LAWS)
-        shares = ("rotate_probability", "flip_probability", "erase", *LOADER_ONLY, "absent")
+        shares = ("rotate_probability", "flip_probability", "erase", *LOADER_ONLY, "absent", "mosaic")
         for name in shares:
             check(0 <= getattr(self, name) <= 1, f"augment.{name}", "must lie between 0 and 1")
         for name in ("scale", "rotate_deg", "shift", "gain", "brightness", "noise"):
@@ -129,6 +133,12 @@ class AugmentRecipe:
             "must be below 1 under this law",
         )
         check(self.gain <= 1, "augment.gain", "can't be above 1")
+        object.__setattr__(self, "zoom", tuple(self.zoom))
+        check(
+            len(self.zoom) == 2 and 0 < self.zoom[0] <= self.zoom[1] < math.inf,
+            "augment.zoom",
+            f"{list(self.zoom)} is not a lowest and a highest zoom, both above 0",
+        )
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,8 @@ class TargetRecipe:
     peak_weight: float = 0.0
     """squared error counts 1 + peak_weight x target; 0 is the papers' plain mean squared error"""
     loss: str = "mse"
-    """`mse` of heatmaps, `cross_entropy` of a spatial softmax (`chained`), `coordinates` (`deeppose`)"""
+    """`mse` of heatmaps, `cross_entropy` of a spatial softmax (`chained`), `coordinates` (`deeppose`),
+    `centers` and sizes of people in whole photos (`people_finder`)"""
     occluded: str = "visible"
     """an occluded joint's target is a Gaussian as for a `visible` one, or a `negative` one (MSSH)"""
     adaptive: str = "none"
@@ -323,12 +334,46 @@ class Recipe:
                 f"train.{option}",
                 f"is made for networks of hourglasses, not for network.build={network.build}",
             )
+        self._check_photos()
         multiple = network.input_multiple
         check(
             self.data.input_px % multiple == 0,
             "data.input_px",
             f"{self.data.input_px} px does not fit this {network.build} network: give a multiple of "
             f"{multiple}",
+        )
+
+    def _check_photos(self) -> None:
+        """A finder learns from whole photos, whose boxes stay upright and whole."""
+        finder, augment = self.target.loss == "centers", self.augment
+        for name in ("zoom", "mosaic"):
+            given = getattr(augment, name) != getattr(AugmentRecipe, name)
+            check(finder or not given, f"augment.{name}", "is an option of target.loss=centers")
+        for source in self.data.sources:
+            given = bool(source.sure_score or source.sure_joints or source.partial)
+            check(
+                finder or not given,
+                f"data.sources: {source.title}",
+                "sure_score, sure_joints and partial are options of target.loss=centers",
+            )
+            check(
+                not finder or source.name == "coco",
+                f"data.sources: {source.title}",
+                f"target.loss=centers needs boxes in COCO's form (name: coco), not {source.name}",
+            )
+        if not finder:
+            return
+        check(bool(self.data.sources), "data.sources", "is needed by target.loss=centers")
+        for name in ("scale", "shift", "rotate_probability", "half_body", "cut", "cover", "absent"):
+            check(
+                not getattr(augment, name),
+                f"augment.{name}",
+                "must be 0 with target.loss=centers: whole photos vary by zoom and mosaic",
+            )
+        check(
+            self.train.augment_on != "device",
+            "train.augment_on",
+            "must be auto or loader with target.loss=centers",
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import numpy.typing as npt
 MATCH_IOU = 0.5
 """A box finds a person whom it overlaps by so much (intersection over union)."""
 SIZES = {"small": (0.0, 32.0), "medium": (32.0, 96.0), "large": (96.0, np.inf)}
-"""COCO's: the root of the box's area, in pixels of the picture, above the first and up to the second number."""
+"""COCO's: the root of the box's area in the picture's pixels, above the first and up to the second number."""
 
 _Float = npt.NDArray[np.float64]
 
@@ -47,13 +48,33 @@ class FindingCurve:
         return {size: float(r[rows]) for size, r in self.recall.items()}, float(self.false_per_photo[rows])
 
 
+class Boxed(Protocol):
+    """A photo whose people are boxed: corners (N, 4) of those who are there, (M, 4) of where it is unsure."""
+
+    @property
+    def people(self) -> npt.NDArray[np.floating]: ...
+
+    @property
+    def unsure(self) -> npt.NDArray[np.floating]: ...
+
+
+def curve_of(found: Sequence[tuple[_Float, _Float]], photos: Sequence[Boxed]) -> FindingCurve:
+    """`finding_curve` of corners and scores for each photo."""
+    return finding_curve(
+        [corners for corners, _ in found],
+        [scores for _, scores in found],
+        [np.asarray(photo.people, np.float64) for photo in photos],
+        [np.asarray(photo.unsure, np.float64) for photo in photos],
+    )
+
+
 def match(
     found: _Float, scores: _Float, people: _Float, unsure: _Float, iou: float = MATCH_IOU
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Whom each box of one photo finds, and which boxes are false.
 
-    The best box chooses first, and takes the person whom it overlaps most among those not yet found. A box that
-    finds nobody is false, unless it overlaps an unsure one by `iou`, or at least half of it lies in one.
+    The best box chooses first, and takes the person whom it overlaps most among those not yet found. A box
+    that finds nobody is false, unless it overlaps an unsure one by `iou`, or at least half of it lies in one.
 
     Args:
         found, scores: (N, 4) corners, (N,).
@@ -107,12 +128,12 @@ def finding_curve(
     thresholds, last = np.unique(-flat[order], return_index=True)
     ends = np.append(last[1:], len(flat)) - 1
     hit = np.cumsum(np.concatenate(hits)[order], axis=0)[ends] if len(flat) else np.empty((0, len(names)))
-    wrong = np.cumsum(np.concatenate(false)[order])[ends] if len(flat) else np.empty(0)
+    misses = np.cumsum(np.concatenate(false)[order])[ends] if len(flat) else np.empty(0)
     recall = {
         name: hit[:, k] / counts[name] if counts[name] else np.full(len(hit), np.nan)
         for k, name in enumerate(names)
     }
-    return FindingCurve(-thresholds, recall, wrong / max(photos, 1), photos, counts)
+    return FindingCurve(-thresholds, recall, misses / max(photos, 1), photos, counts)
 
 
 def _of_size(sizes: _Float, name: str) -> npt.NDArray[np.bool_]:

@@ -13,9 +13,13 @@ import torch
 from torch import nn
 
 from hourglass.models.stacked_hourglass import NO_MEAN, RGB, UNIT_STD, StackedHourglass
+from hourglass.skeleton import Skeleton
 
 MAPS = ("centre", "right", "down", "log width", "log height")
 """What the maps of a stage are, in order."""
+
+SKELETON = Skeleton("person_center", ("person",))
+"""What a finder's weights say they find: its first map is that of a person's centre."""
 
 SIZE_PX = 32.0
 """Input pixels that a person's sides are measured in: the maps hold logarithms of sides over it."""

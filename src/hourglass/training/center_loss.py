@@ -76,7 +76,7 @@ def center_targets(people: Tensor, present: Tensor, height: int, width: int, str
 def center_loss(
     stages: Sequence[Tensor], people: Tensor, present: Tensor, background: Tensor, stride: float
 ) -> Tensor:
-    """Loss (S,) float32 of every stage: of the centres plus that of the boxes, over the number of people.
+    """Loss (S,) float32 of every stage: of the centres plus that of the boxes, each over the number of people.
 
     Args:
         stages: S tensors (B, 5, h, w), see `models.people_finder.MAPS`.
@@ -86,7 +86,7 @@ def center_loss(
     """
     height, width = stages[-1].shape[-2:]
     target = center_targets(people, present, height, width, stride)
-    count = target.peak.sum().clamp_min(1)
+    count = present.sum().clamp_min(1)
     # Beside a labelled person cells are less empty the nearer they are; elsewhere they are so by annotation.
     emptiness = (1 - target.centre) ** 4 * background * ~target.peak
     terms = []

@@ -27,6 +27,8 @@ from hourglass.training.sync_norm import synchronise_batch_norm
 log = logging.getLogger(__name__)
 
 METRIC = "PCK@0.2"
+FINDER_METRIC = "recall"
+"""Of a people finder: of people larger than 96 x 96 px, in percent, with at most a quarter false box a photo."""
 CHECKPOINT, BEST, LAST = "last.ckpt", "best.safetensors", "last.safetensors"
 
 
@@ -44,6 +46,11 @@ class Trainer:
     ema: Ema
     step: int = 0
     best: float = -math.inf
+
+    @property
+    def metric(self) -> str:
+        """By which the best weights are chosen."""
+        return FINDER_METRIC if self.recipe.target.loss == "centers" else METRIC
 
     @property
     def stage(self) -> tuple[int, int, int]:

@@ -3,26 +3,39 @@
 As for crops, a view depends on (seed, epoch, index) and on nothing else.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from hourglass import geometry
-from hourglass.data.augment import IDENTITY, Augmentation, generator, recolour
+from hourglass.data.augment import IDENTITY, Augmentation, generator, recolour, sample
+from hourglass.data.draws import Mix
 from hourglass.data.formats.photos import Corners, PhotoRecord
 from hourglass.data.images import read_image
+from hourglass.data.loader import ahead, training_keys
+from hourglass.recipe import AugmentRecipe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Image = npt.NDArray[np.uint8]
+log = logging.getLogger(__name__)
 
 STRIDE = 4
 """Pixels of the view per cell of the network's answer."""
 LEAST_PX = 10.0
-"""A person smaller than this (the root of the box's area) is too small to be learnt, and isn't held against."""
+"""A person smaller than this (the root of the box's area) isn't learnt, and not taken for nobody either."""
 LEAST_SEEN = 0.35
 """Of a person whom the view cuts off, this share of the box must be left."""
+MOSAIC_ZOOM = (0.8, 1.8)
+"""Range of a photo's longer side over its tile's, where four share a view."""
 _COVERED = 2.0
 """In a photo where only some are boxed, so many times each box counts as looked at by the annotator."""
 _UNSURE = 0.6
@@ -56,32 +69,26 @@ def whole(side_px: int, index: int) -> Tile:
     return Tile((0, 0, side_px, side_px), index, 1.0, (0.0, 0.0), False)
 
 
-def draw_tiles(rng: np.random.Generator, index: int, count: int, side_px: int, spec: "PhotoAugment") -> list[Tile]:
-    """The tiles of one view: the photo `index` alone, or beside three others of `count`."""
+def draw_tiles(
+    rng: np.random.Generator,
+    index: int,
+    side_px: int,
+    spec: AugmentRecipe,
+    other: Callable[[float, float], int],
+) -> list[Tile]:
+    """The tiles of one view: the photo `index` alone, or with three others around a point near the middle.
+
+    Args:
+        other: a photo for two numbers drawn evenly from 0..1.
+    """
     u = rng.random(4).tolist()
     if u[0] >= spec.mosaic:
         return [_tile(rng, index, (0, 0, side_px, side_px), spec.zoom, spec)]
     x, y = (round(side_px * (0.35 + 0.3 * v)) for v in u[1:3])
-    others = rng.integers(0, count, 3).tolist()
-    chosen = [index, *others]
+    chosen = [index, *(other(*pair) for pair in rng.random((3, 2)).tolist())]
     turn = int(4 * u[3])
     areas = [(0, 0, x, y), (x, 0, side_px, y), (0, y, x, side_px), (x, y, side_px, side_px)]
-    return [_tile(rng, chosen[(k + turn) % 4], area, (0.8, 1.8), spec) for k, area in enumerate(areas)]
-
-
-@dataclass(frozen=True)
-class PhotoAugment:
-    """How views of photos vary."""
-
-    zoom: tuple[float, float] = (0.4, 1.4)
-    """range of the photo's longer side over the view's, log-uniform"""
-    mosaic: float = 0.3
-    """share of views that are four photos side by side"""
-    flip: float = 0.5
-    gain: float = 0.3
-    brightness: float = 0.1
-    noise: float = 0.03
-    grey: float = 0.1
+    return [_tile(rng, chosen[(k + turn) % 4], area, MOSAIC_ZOOM, spec) for k, area in enumerate(areas)]
 
 
 def _tile(
@@ -89,13 +96,14 @@ def _tile(
     index: int,
     area: tuple[int, int, int, int],
     zoom: tuple[float, float],
-    spec: PhotoAugment,
+    spec: AugmentRecipe,
 ) -> Tile:
     u = rng.random(4).tolist()
     size = zoom[0] * (zoom[1] / zoom[0]) ** u[0]
     # A small photo lies anywhere in the tile, a large one shows any part of it.
     room = abs(1 - size) / 2 + 0.05
-    return Tile(area, index, size, (room * (2 * u[1] - 1), room * (2 * u[2] - 1)), u[3] < spec.flip)
+    shift = room * (2 * u[1] - 1), room * (2 * u[2] - 1)
+    return Tile(area, index, size, shift, u[3] < spec.flip_probability)
 
 
 def tile_matrix(tile: Tile, width: int, height: int) -> npt.NDArray[np.float64]:
@@ -121,7 +129,6 @@ def make_view(
     tiles: Sequence[Tile],
     side_px: int,
     colour: Augmentation = IDENTITY,
-    grey: bool = False,
 ) -> PhotoSample:
     """Photos laid out as tiles say, with the people who can be seen in them.
 
@@ -154,8 +161,6 @@ def make_view(
         for box in np.concatenate([scaled(unsure, _UNSURE), scaled(cut[~clear & (left > 0)], _UNSURE)]):
             _fill(background, box, False)
         found.append(cut[clear])
-    if grey:
-        canvas[:] = cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY)[..., None]
     return PhotoSample(
         recolour(canvas, colour, inplace=True), np.concatenate(found).astype(np.float32), background
     )
@@ -199,40 +204,139 @@ def read_reduced(photo: PhotoRecord, longest_px: int) -> Image:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
+def photo_px(input_px: int, zoom: float) -> int:
+    """The longest side that a photo is ever shown with; more of its pixels need not be kept."""
+    return round(input_px * max(zoom, MOSAIC_ZOOM[1] * 0.65))
+
+
+def decode_photos(
+    photos: Sequence[PhotoRecord], longest_px: int, limit_gb: float, workers: int
+) -> list[Image] | None:
+    """Every photo's pixels, reduced, in memory; or None, with a log line, when they pass the limit.
+
+    Raises ImageError naming the first photo that can't be read.
+    """
+    shares = [min(1.0, longest_px / max(photo.width, photo.height)) for photo in photos]
+    need_gb = sum(3 * p.width * p.height * s**2 for p, s in zip(photos, shares, strict=True)) / 1e9
+    if need_gb > limit_gb:
+        if limit_gb > 0:
+            log.info("%d photos need %.1f GB decoded, over the %.1f GB kept", len(photos), need_gb, limit_gb)
+        return None
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda photo: read_reduced(photo, longest_px), photos))
+
+
 class TrainingPhotos:
-    """Augmented views by (epoch, index) of photos; the same key always gives the same view."""
+    """Augmented views by (epoch, index) of photos; the same key always gives the same view.
+
+    Args:
+        images: the photos' reduced pixels, where these fit in memory.
+        mix: how often photos of several sources are drawn, where not all alike.
+    """
 
     def __init__(
         self,
         photos: Sequence[PhotoRecord],
-        images: Sequence[Image],
         input_px: int,
-        augment: PhotoAugment,
+        augment: AugmentRecipe,
         seed: int,
+        images: Sequence[Image] | None = None,
+        mix: Mix | None = None,
     ) -> None:
-        self.photos, self.images = photos, images
+        self.photos, self.images, self.mix = photos, images, mix
         self.input_px, self.augment, self.seed = input_px, augment, seed
+        sizes = mix.sizes if mix is not None else (len(photos),)
+        self._first = np.cumsum([0, *sizes])
+        self._shares = np.cumsum(mix.shares if mix is not None else (1.0,))
 
     def __len__(self) -> int:
         return len(self.photos)
 
+    def other(self, source: float, place: float) -> int:
+        """A photo by two numbers of 0..1: of which source, by the shares, and which of its photos."""
+        number = min(int(np.searchsorted(self._shares, source, side="right")), len(self._shares) - 1)
+        first, end = int(self._first[number]), int(self._first[number + 1])
+        return first + int(place * (end - first))
+
+    def image(self, index: int) -> Image:
+        """One photo's pixels, perhaps reduced. Raises ImageError where it can't be read."""
+        if self.images is not None:
+            return self.images[index]
+        return read_reduced(self.photos[index], photo_px(self.input_px, self.augment.zoom[1]))
+
     def get(self, epoch: int, index: int) -> PhotoSample:
         """One view."""
         rng, spec = generator(self.seed, epoch, index), self.augment
-        tiles = draw_tiles(rng, index, len(self.photos), self.input_px, spec)
-        u = (2 * rng.random(4) - 1).tolist()
-        colour = Augmentation(
-            gains=(1 + spec.gain * u[0], 1 + spec.gain * u[1], 1 + spec.gain * u[2]),
-            offset=255 * spec.brightness * u[3],
-            noise=255 * spec.noise * float(rng.random()),
-            noise_seed=int(rng.integers(2**32)),
-        )
-        grey = float(rng.random()) < spec.grey
-        return make_view(
-            [self.photos[t.index] for t in tiles],
-            [self.images[t.index] for t in tiles],
-            tiles,
-            self.input_px,
-            colour,
-            grey,
-        )
+        tiles = draw_tiles(rng, index, self.input_px, spec, self.other)
+        photos = [self.photos[tile.index] for tile in tiles]
+        images = [self.image(tile.index) for tile in tiles]
+        return make_view(photos, images, tiles, self.input_px, sample(rng, spec))
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoBatch:
+    """B views on their way to the network.
+
+    Args:
+        image: (B, 3, S, S) uint8 RGB.
+        people: (B, N, 4) float32, corners in pixels from the view's edges; rows fill up to the most people.
+        present: (B, N) bool, False in the rows that only fill up.
+        background: (B, S / 4, S / 4) bool, see `PhotoSample`.
+    """
+
+    image: "Tensor"
+    people: "Tensor"
+    present: "Tensor"
+    background: "Tensor"
+
+    def to(self, device: "torch.device | str") -> "PhotoBatch":
+        """The same batch on another device; copies run alongside the host where memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self) -> "PhotoBatch":
+        """The same batch in page-locked memory, from where a GPU copies without waiting."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: "Callable[[Tensor], Tensor]") -> "PhotoBatch":
+        return PhotoBatch(*(change(t) for t in (self.image, self.people, self.present, self.background)))
+
+
+def collate_photos(samples: Sequence[PhotoSample]) -> PhotoBatch:
+    """B views as one batch; images become (B, 3, S, S) seen through their (B, S, S, 3) storage."""
+    import torch
+
+    most = max(1, *(len(s.people) for s in samples))
+    people = np.zeros((len(samples), most, 4), np.float32)
+    present = np.zeros((len(samples), most), bool)
+    for row, view in enumerate(samples):
+        people[row, : len(view.people)] = view.people
+        present[row, : len(view.people)] = True
+    return PhotoBatch(
+        torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2),
+        torch.from_numpy(people),
+        torch.from_numpy(present),
+        torch.from_numpy(np.stack([s.background for s in samples])),
+    )
+
+
+def photo_batches(
+    photos: TrainingPhotos,
+    batch_size: int,
+    start_step: int,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
+    pin: bool = False,
+    accumulate: int = 1,
+) -> Iterator[PhotoBatch]:
+    """Endless batches of views, as `loader.training_batches` gives them of crops."""
+    cv2.setNumThreads(1)
+
+    def make(keys: Sequence[tuple[int, int]]) -> PhotoBatch:
+        batch = collate_photos([photos.get(*key) for key in keys])
+        return batch.pin() if pin else batch
+
+    keys = training_keys(
+        photos.seed, len(photos), batch_size, start_step, rank, ranks, accumulate, photos.mix
+    )
+    yield from ahead(make, keys, workers)

@@ -51,9 +51,7 @@ def boxes_of(
     scores = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
     padded = np.pad(logits, 1, constant_values=-np.inf)
     height, width = logits.shape
-    around = np.max(
-        [padded[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)], axis=0
-    )
+    around = np.max([padded[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)], axis=0)
     y, x = np.nonzero((logits >= around) & (scores >= least_score))
     best = np.argsort(-scores[y, x], kind="stable")[:CANDIDATES]
     y, x = y[best], x[best]
