@@ -39,6 +39,7 @@ LAYERS: dict[str, int] = {
     "evaluate": 5,
     "calibrate": 5,
     "evaluate_coco": 5,
+    "evaluation": 5,
     "scoring": 5,
     "doctor": 5,
     "export": 5,

@@ -72,7 +72,7 @@ class NetworkRecipe:
 
     build: str = "eccv"
     """`eccv`, `workshop`, the five ablations `hg` `hg_int` `hg_stacked` `hg_stacked_int` `hg_stacked_add`,
-    `mssh`, `residual_stacked`, `cornernet` (MMPose's hourglass52), `people_finder`, `deeppose` or `chained`"""
+    `mssh`, `residual_stacked`, `cornernet` (MMPose's hourglass52), `people_finder`, `deeppose`, `chained`"""
     stacks: int = 2
     """hourglasses (`eccv`, `workshop`, `residual_stacked`, `cornernet`, `people_finder`), stages (`mssh`) or
     cascade stages (`deeppose`)"""

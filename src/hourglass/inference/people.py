@@ -17,6 +17,8 @@ FINDER = "people_finder"
 MIN_SCORE = 0.3
 """Boxes that score less are left out, unless the weights say another number."""
 
+_OTHER_KIND = "{} finds joints, not people: give it as weights (--weights), and as detector a people finder"
+
 _Float = npt.NDArray[np.float64]
 
 
@@ -28,14 +30,14 @@ def is_finder(facts: WeightFacts) -> bool:
 class PeopleFinder:
     """Pictures (H, W, 3) uint8 RGB to people's boxes (N, 4), x, y, w, h, and scores (N,), the best first.
 
-    A picture is looked at whole, once, as large as it goes into the network's square. Boxes end at the picture's
-    edges. It may be called from several threads.
+    A picture is looked at whole, once, as large as it goes into the network's square. Boxes end at the
+    picture's edges. It may be called from several threads.
 
     Args:
         network: a people finder; it is moved to the device and set to evaluation.
         facts: what its weights say of it.
-        min_score: boxes that score less are left out, 0 to 1; by default the threshold that was measured with the
-            weights.
+        min_score: boxes that score less are left out, 0 to 1; by default the threshold that was measured with
+            the weights.
         precision: of the network alone.
 
     Raises WeightsError for weights of another kind, ValueError for a score outside 0 to 1.
@@ -50,9 +52,7 @@ class PeopleFinder:
         precision: torch.dtype = torch.float32,
     ) -> None:
         if not is_finder(facts):
-            raise WeightsError(
-                f"{facts.name} finds joints, not people: give it as weights, and as a detector a people finder"
-            )
+            raise WeightsError(_OTHER_KIND.format(facts.name))
         if min_score is None:
             min_score = float(facts.metrics.get("threshold", MIN_SCORE))
         if not 0 <= min_score <= 1:
@@ -70,7 +70,7 @@ class PeopleFinder:
 
     @torch.inference_mode()
     def in_view(self, view: RGB, width: int, height: int) -> tuple[_Float, _Float]:
-        """Corners (N, 4) in a picture of `width` x `height` pixels, and scores (N,), by its view (S, S, 3)."""
+        """By a picture's view (S, S, 3): corners (N, 4) in its `width` x `height` pixels, and scores (N,)."""
         crop = torch.from_numpy(view).permute(2, 0, 1)[None].to(self.device)
         crop = crop.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
@@ -91,7 +91,5 @@ def load_finder(
 
     network, facts = load_network(name)
     if not is_finder(facts):
-        raise WeightsError(
-            f"{name} finds joints, not people: give it as weights, and as a detector a people finder"
-        )
+        raise WeightsError(_OTHER_KIND.format(name))
     return PeopleFinder(channels_last(fold_batch_norms(network)), facts, min_score, device)

@@ -1,10 +1,11 @@
 """The people finder: a small stacked hourglass that answers where people are, and how large.
 
-Its five maps per stage are, for each cell: the logit of a person's centre lying there; the way from the cell to
-that centre, right and down, in shares of the person's width and height; and the logarithms of width and height
-over `SIZE_PX` input pixels. `inference.detection.centers` turns them into boxes and `training.center_loss` makes
-its targets. Source of the idea: Objects as Points (Zhou, Wang, Krahenbuhl 2019), whose strongest network is an
-hourglass; that sizes are learnt around a centre and not only on it follows TTFNet (Liu et al. 2019).
+Its five maps per stage are, for each cell: the logit of a person's centre lying there; the way from the cell
+to that centre, right and down, in shares of the person's width and height; and the logarithms of width and
+height over 32 input pixels. `inference.detection.centers` turns them into boxes and `training.center_loss`
+makes their targets. Source of the idea: Objects as Points (Zhou, Wang, Krahenbuhl 2019), whose strongest
+network is an hourglass; that sizes are learnt around a centre and not only on it follows TTFNet (Liu et al.
+2019).
 """
 
 import math
@@ -20,9 +21,6 @@ MAPS = ("centre", "right", "down", "log width", "log height")
 
 SKELETON = Skeleton("person_center", ("person",))
 """What a finder's weights say they find: its first map is that of a person's centre."""
-
-SIZE_PX = 32.0
-"""Input pixels that a person's sides are measured in: the maps hold logarithms of sides over it."""
 
 _FIRST_SHARE = 0.01
 """What every cell says of a centre before training: most cells hold none."""

@@ -1,8 +1,8 @@
 """Targets and loss of a people finder: where centres are, and how large the people around them.
 
-The loss of the centres is the penalty-reduced focal loss of CornerNet and Objects as Points (Zhou et al. 2019,
-equation 1, alpha 2 and beta 4). Sizes are learnt, by absolute error, in all cells near a centre, as in TTFNet
-(Liu et al. 2019), whose widths of the Gaussians are used too.
+The loss of the centres is the penalty-reduced focal loss of CornerNet and Objects as Points (Zhou et al.
+2019, equation 1, alpha 2 and beta 4). Sizes are learnt, by absolute error, in all cells near a centre, as in
+TTFNet (Liu et al. 2019), whose widths of the Gaussians are used too.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hourglass.models.people_finder import SIZE_PX
+from hourglass.inference.detection.centers import SIZE_PX
 
 SIGMA = 0.09
 """Standard deviation of a centre's Gaussian on each axis, as a share of the box's side."""
@@ -30,7 +30,7 @@ class CenterTargets:
         centre: (B, h, w) float32, Gaussians that are 1 in the cells of centres.
         peak: (B, h, w) bool, those cells.
         box: (B, 4, h, w) float32, the maps "right", "down", "log width", "log height" of the nearest person.
-        box_weight: (B, h, w) float32, how much each cell's box counts; over one person's cells they add up to 1.
+        box_weight: (B, h, w) float32, how much each cell's box counts; one person's cells add up to 1.
     """
 
     centre: Tensor
@@ -66,7 +66,7 @@ def center_targets(people: Tensor, present: Tensor, height: int, width: int, str
     share = near / near.sum((2, 3), keepdim=True).clamp_min(1e-6)
     # What its owner says of each cell.
     flat = owner.flatten(1).unsqueeze(-1)
-    owned = torch.cat([middle, size], -1).gather(1, flat.expand(-1, -1, 4)).unflatten(1, (height, width))
+    owned = torch.cat([middle, size], -1).gather(1, flat.expand(-1, -1, 4)).view(-1, height, width, 4)
     cells_px = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) * stride + stride / 2
     way = (owned[..., :2] - cells_px) / owned[..., 2:]
     logs = torch.log(owned[..., 2:] / SIZE_PX)
@@ -76,7 +76,7 @@ def center_targets(people: Tensor, present: Tensor, height: int, width: int, str
 def center_loss(
     stages: Sequence[Tensor], people: Tensor, present: Tensor, background: Tensor, stride: float
 ) -> Tensor:
-    """Loss (S,) float32 of every stage: of the centres plus that of the boxes, each over the number of people.
+    """Loss (S,) float32 of every stage: of centres plus that of boxes, each over the number of people.
 
     Args:
         stages: S tensors (B, 5, h, w), see `models.people_finder.MAPS`.

@@ -218,7 +218,8 @@ def _run(
             save_weights(out / LAST, trainer.ema.network.state_dict(), trainer.facts)
             _draw_curve(out)
             log.say(
-                f"best {trainer.metric} {trainer.best:.2f}; weights in {out / BEST}, curve in {out / 'curve.png'}"
+                f"best {trainer.metric} {trainer.best:.2f}; "
+                f"weights in {out / BEST}, curve in {out / 'curve.png'}"
             )
 
 
