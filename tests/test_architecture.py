@@ -40,6 +40,7 @@ LAYERS: dict[str, int] = {
     "calibrate": 5,
     "evaluate_coco": 5,
     "evaluation": 5,
+    "drawing": 2,
     "scoring": 5,
     "doctor": 5,
     "export": 5,
@@ -61,7 +62,7 @@ OPTIONAL = {"onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "fastapi", 
 OPTIONAL |= {"av", "faster_coco_eval", "ray", "prometheus_client", "supervision", "pandas"}
 """What only an extra installs; `import hourglass.anything` must work without."""
 
-MAX_LINES = 400
+MAX_LINES = 600
 
 
 def module_name(path: Path) -> str:

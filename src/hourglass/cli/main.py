@@ -16,6 +16,7 @@ from hourglass.cli import (
     data,
     demo,
     evaluate,
+    evaluate_finder,
     export,
     models,
     predict,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(evaluate_finder.evaluate_finder)
 app.command()(score.score)
 app.command()(calibrate.calibrate)
 app.command()(ablate.ablate)

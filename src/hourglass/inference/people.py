@@ -1,5 +1,6 @@
 """Who is there: the bundled people finder, a detector of our own that runs as any other network does."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import nn
 from hourglass.build import channels_last, load_network
 from hourglass.checkpoint import WeightFacts, WeightsError
 from hourglass.data.pixels import RGB
+from hourglass.inference.boxes import Detector, detect
 from hourglass.inference.detection.centers import boxes_of, in_picture, photo_matrix, whole_view
 
 FINDER = "people_finder"
@@ -78,6 +80,30 @@ class PeopleFinder:
         side = self.facts.input_px
         corners, scores = boxes_of(maps, side / maps.shape[-1], self.min_score)
         return in_picture(corners, photo_matrix(width, height, side), width, height), scores
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Who is in a picture.
+
+    Args:
+        boxes: (N, 4) float64 x, y, w, h.
+        scores: one for each box, or None where the detector gives none.
+        guess: nobody was found, so that the picture may as well show one person whom the finder doesn't know.
+    """
+
+    boxes: _Float
+    scores: tuple[float, ...] | None
+    guess: bool = False
+
+
+def look(detector: Detector, image: RGB, where: str = "") -> Found:
+    """Whom a detector finds. That of our own finder nobody was found is no proof that nobody is there.
+
+    Raises ValueError, with `where` before it, for an answer that is none.
+    """
+    boxes, scores = detect(detector, image, where)
+    return Found(boxes, scores, not len(boxes) and isinstance(detector, PeopleFinder))
 
 
 def load_finder(
