@@ -180,6 +180,30 @@ def test_a_duration_in_steps(duration: Duration, steps: int) -> None:
         ("schedule: {warmup: {examples: 1, steps: 4}}", "steps and examples.*only one unit"),
         ("schedule: {drops: [{epochs: 3, steps: 4}]}", "steps and epochs.*only one unit"),
         ("data: {mean: 0.5}", r"data\.mean"),
+        ("data: {sources: [{name: lspet}, {name: lspet}]}", "two are called 'lspet'"),
+        ("data: {sources: [{name: lspet, share: 0.5}, {name: flic, share: 0.4}]}", "add up to 0.9, not to 1"),
+        ("data: {sources: [{name: lspet, share: 1}, {name: flic}]}", "have a share and others don't"),
+        ("data: {sources: [{name: lspet, share: 1.5}]}", r"lspet: the share 1\.5 must lie in 0\.\.1"),
+        (
+            "data: {sources: [{name: lspet, weight: 2}]}",
+            r"lspet: the weight 2 of its labels must lie in 0\.\.1",
+        ),
+        ("data: {sources: [{name: lspet, train_split: ''}]}", "none is trained on"),
+        ("data: {sources: [{name: lspet, val_split: ''}]}", "none is validated on"),
+        ("data: {sources: [{name: lspet, train_split: '', val_split: ''}]}", "is neither trained on nor"),
+        ("data: {sources: [{name: lspot}]}", r"data\.sources.*lspot"),
+        (
+            "data: {sources: [{name: lspet, sides: person}]}",
+            r"data\.sources\.sides: person is no option of lspet",
+        ),
+        ("data: {skeleton: body, sources: [{name: lspet}]}", r"data\.skeleton: 'body' is not one of"),
+        ("data: {name: flic, sources: [{name: lspet}]}", r"data\.name: stands in the sources"),
+        (
+            "augment: {absent: 0.5}\ntarget: {loss: coordinates}\nnetwork: {build: deeppose}",
+            r"augment\.absent",
+        ),
+        ("augment: {grey: 0.5}\ntrain: {augment_on: device}", r"train\.augment_on: .*augment\.grey"),
+        ("augment: {cut: 1.5}", r"augment\.cut"),
     ],
 )
 def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
@@ -255,6 +279,7 @@ def undocumented(section: type) -> set[str]:
 # Their name and their section's other lines say it.
 PLAIN = {
     "DataRecipe": {"train_split", "val_split", "std"},
+    "SourceRecipe": {"category", "crop", "sides"},
     "AugmentRecipe": {"rotate_law", "rotate_probability", "flip_probability"},
     "OptimiserRecipe": {"name"},
     "ScheduleRecipe": {"drops", "factor"},

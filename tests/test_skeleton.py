@@ -17,12 +17,14 @@ ORDERS = {
     "flic11": "lsho lelb lwri rsho relb rwri lhip rhip leye reye nose",
     "coco17": "nose leye reye lear rear lsho rsho lelb relb lwri rwri lhip rhip lkne rkne lank rank",
 }
+ORDERS["body19"] = ORDERS["coco17"] + " neck head_top"
 # Flip permutations, likewise.
 FLIPS = {
     "mpii16": [5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10],
     "lsp14": [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13],
     "flic11": [3, 4, 5, 0, 1, 2, 7, 6, 9, 8, 10],
     "coco17": [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15],
+    "body19": [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 17, 18],
 }
 WORDS = {"ank": "ankle", "kne": "knee", "wri": "wrist", "elb": "elbow", "sho": "shoulder"}
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)

@@ -5,7 +5,7 @@ Nothing here is random, and nothing of training (augmentation, targets) reaches 
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from hourglass import geometry
 from hourglass.checkpoint import WeightFacts, write_text_atomically
 from hourglass.data.images import read_image
 from hourglass.data.loader import ahead
+from hourglass.data.mixture import in_skeleton
+from hourglass.data.skeleton_map import describe_map
 from hourglass.draw import contact_sheet, draw_pose
 from hourglass.inference.forward import CropAnswer, answer_crops, answer_stages
 from hourglass.metrics.pck import box_length, pck, person_errors, torso_length
@@ -75,6 +77,25 @@ def check_skeleton(weights: Skeleton, data: Skeleton) -> None:
             f"the weights predict the skeleton {weights.name!r} ({len(weights)} joints), "
             f"but the data has {data.name!r} ({len(data)} joints)"
         )
+
+
+def under_skeleton(
+    records: Sequence[PersonRecord], skeleton: Skeleton
+) -> tuple[list[PersonRecord], tuple[str, ...]]:
+    """People with the joints that weights predict, and those joints of theirs that the weights don't know.
+
+    Joints are matched by name; what only the weights know is not labelled, so it is not scored. The torso
+    stays that of the data, where the weights know its ends.
+
+    Raises ValueError, naming both skeletons, when they have fewer than two joints in common.
+    """
+    have = records[0].skeleton if records else skeleton
+    if have.joints == skeleton.joints:
+        return list(records), ()
+    torso = tuple(pair for pair in have.torso if set(pair) <= set(skeleton.joints))
+    told = replace(skeleton, torso=torso or skeleton.torso)
+    mapped = [replace(in_skeleton(record, skeleton), skeleton=told) for record in records]
+    return mapped, describe_map(have, skeleton).dropped
 
 
 def predict_records(
@@ -239,7 +260,7 @@ def score(
     counted = labelled & (reference > 0)[:, None]
     return {
         "metrics": metrics,
-        "reference": reference_name(predictions.skeleton),
+        "reference": reference_name(records[0].skeleton),
         "people": len(records),
         "people_counted": int(counted.any(1).sum()),
         "joints": dict(zip(names, counted.sum(0).tolist(), strict=True)),
@@ -285,8 +306,8 @@ def aligned(
     labelled = np.stack([r.labelled for r in records])
     # Unlabelled rows may hold anything, NaN included.
     truth = np.where(labelled[..., None], truth, np.float32(0))
-    by_torso = reference_name(predictions.skeleton) == "torso"
-    skeleton = predictions.skeleton
+    skeleton = records[0].skeleton
+    by_torso = reference_name(skeleton) == "torso"
     reference = torso_length(skeleton, truth, labelled) if by_torso else box_length(truth, labelled)
     return predictions.keypoints[order], truth, labelled, reference
 

@@ -87,11 +87,13 @@ def results_of(
         answer: predictions of all records, in any order.
         records: those of `found`, or people of `file`.
 
-    Raises ValueError when a record has no prediction.
+    Raises ValueError when a record has no prediction, NotApplicable when the answer lacks joints of the file.
     """
     order = rows_of(answer, records)
-    keypoints = np.concatenate([answer.keypoints[order], answer.scores[order][..., None]], -1)
-    scores = answer.scores[order].astype(np.float64).mean(1)
+    columns = _columns(answer, file)
+    heights = answer.scores[order][:, columns]
+    keypoints = np.concatenate([answer.keypoints[order][:, columns], heights[..., None]], -1)
+    scores = heights.astype(np.float64).mean(1)
     if found is None:
         number_of = dict(zip(file.people.ids.tolist(), file.image.tolist(), strict=True))
         numbers = [number_of[record.person_id] for record in records]
@@ -102,6 +104,18 @@ def results_of(
         {"image_id": file.ids[number], "category_id": file.category, "keypoints": joints, "score": score}
         for number, joints, score in zip(numbers, triples, scores.tolist(), strict=True)
     ]
+
+
+def _columns(answer: Predictions, file: CocoFile) -> list[int]:
+    """Where the file's joints lie in the answer; raises NotApplicable naming those that it hasn't."""
+    wanted = file.people.skeleton
+    missing = [joint for joint in wanted.joints if joint not in answer.skeleton.joints]
+    if missing:
+        raise NotApplicable(
+            f"the weights predict {answer.skeleton.name!r}, without {', '.join(missing)} of "
+            f"{wanted.name!r}, so there are no COCO results and no OKS; PCK compares what both know"
+        )
+    return [answer.skeleton.index(joint) for joint in wanted.joints]
 
 
 def save_results(path: Path, results: Results) -> None:

@@ -36,6 +36,7 @@ def people(**changes: Any) -> Annotations:
         "box": np.arange(12.0).reshape(3, 4),
         "area": np.array([4.0, 5, 6]),
         "crowd": np.array([False, False, False]),
+        "weight": np.array([[1.0, 0.5], [0.25, 1], [0, 0.75]]),
         "columns": {"scale": np.array([0.1, 0.2, 0.3]), "name": np.array(["x", "y", "z"], object)},
     }
     return Annotations(**fields | changes)
@@ -67,6 +68,7 @@ def test_a_joint_without_a_label_may_hold_anything() -> None:
         ({"box": np.zeros((2, 4))}, "2 box for 3 people"),
         ({"area": np.zeros(1)}, "1 area for 3 people"),
         ({"crowd": np.zeros(2, bool)}, "2 crowd for 3 people"),
+        ({"weight": np.ones((2, 2))}, "2 weight for 3 people"),
         ({"keypoints": np.full((3, 2, 2), np.inf)}, "^row 0: neck is labelled but not a finite number"),
         ({"side_px": np.array([1.0, 0, 3])}, "^row 1: the crop's centre or side is not a positive"),
         ({"side_px": np.array([1.0, 2, np.inf])}, "^row 2: the crop's centre or side"),

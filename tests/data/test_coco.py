@@ -203,6 +203,32 @@ def test_only_the_split_that_is_asked_for(tmp_path: Path) -> None:
     assert len(load_records(*write(tmp_path, content()), split="val")) == 3
 
 
+def test_a_pictures_split_counts_where_its_annotations_tell_none(tmp_path: Path) -> None:
+    data = content()
+    data["images"][0]["split"], data["images"][1]["split"] = "train", "val"
+    data["annotations"][2]["split"] = "val"
+    file, photos = write(tmp_path, data)
+    assert [[r.person_id for r in load_records(file, photos, split=s)] for s in ("train", "val")] == [
+        [1],
+        [2, 3],
+    ]
+
+
+def test_scores_of_machine_made_labels_are_their_weights(tmp_path: Path) -> None:
+    first, second, _ = load_records(*write(tmp_path, changed(0, keypoint_scores=[0.5, 1, 0, 0.25])))
+    assert first.weight is not None
+    assert first.weight.tolist() == [0.5, 1, 0, 0.25]
+    assert second.weight is not None
+    assert second.weight.tolist() == [1, 1, 1, 1]
+    assert load_records(*write(tmp_path, content()))[0].weight is None
+    for scores, complaint in (
+        ([0.5, 1.5, 0, 0], "annotation 1: 'keypoint_scores' gives left_paw 1.5; a score lies in 0..1"),
+        ([0.5], "annotation 1: .*'keypoint_scores'"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            load_records(*write(tmp_path, changed(0, keypoint_scores=scores)))
+
+
 def people_file(folder: Path) -> tuple[Path, Path]:
     """One person seen from behind: the left shoulder further left; and one from the front."""
     data = content()

@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -182,3 +183,76 @@ def test_a_packed_picture_that_is_none_is_named(content: bytes) -> None:
     record = PersonRecord(**{**base.__dict__, "image": PackedPicture(content), "image_id": "someone.jpg"})
     with pytest.raises(ImageError, match=r"someone\.jpg is"):
         read_picture(record)
+
+
+# Right leg, left leg, right arm, left arm, neck, head top: a person 160 px tall, in the middle of 320 x 240.
+LEGS = [(150, 200), (150, 165), (150, 130), (170, 130), (170, 165), (170, 200)]
+ARMS = [(130, 120), (135, 95), (140, 70), (180, 70), (185, 95), (190, 120)]
+WHOLE = np.array([*LEGS, *ARMS, (160, 60), (160, 40)], float)
+
+
+def test_half_bodies_are_looked_at_closely() -> None:
+    record = person(WHOLE, side=200)
+    whole = make_sample(dotted(WHOLE), record, 100)
+    upper = make_sample(dotted(WHOLE), record, 100, Augmentation(half="upper"))
+    lower = make_sample(dotted(WHOLE), record, 100, Augmentation(half="lower"))
+    assert whole.weight.all()
+    # The upper half spans y 40 to 120 and x 130 to 190: a crop of 80 x 1.25 = 100 px around (160, 80).
+    np.testing.assert_allclose(upper.keypoints[8], (140 - 160 + 49.5, 70 - 80 + 49.5), atol=1e-4)
+    # The lower half spans y 130 to 200: a crop of 87.5 px around (160, 165).
+    gain = 100 / 87.5
+    np.testing.assert_allclose(
+        lower.keypoints[0], ((150 - 160) * gain + 49.5, (200 - 165) * gain + 49.5), atol=1e-3
+    )
+    # The wrists, at y 120, lie 2 px above the crop, where a tail of their Gaussian is still inside.
+    assert np.flatnonzero(lower.weight == 0).tolist() == [7, 8, 9, 10, 12, 13]
+    # Two joints are no half, and the person is seen whole.
+    visibility = np.full(14, 2, np.uint8)
+    visibility[:4] = 0
+    few = person(WHOLE, side=200, visibility=visibility)
+    np.testing.assert_array_equal(
+        make_sample(dotted(WHOLE), few, 100, Augmentation(half="lower")).keypoints,
+        make_sample(dotted(WHOLE), few, 100).keypoints,
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "gone"), [(0, np.s_[:, :30]), (1, np.s_[:30]), (2, np.s_[:, 70:]), (3, np.s_[70:])]
+)
+def test_what_is_cut_off_is_black_and_its_joints_are_nowhere(side: int, gone: tuple[slice, ...]) -> None:
+    record = person(WHOLE, side=200)
+    view = Augmentation(cut=(side, 0.3))
+    picture = np.full((240, 320, 3), 200, np.uint8)
+    sample = make_sample(picture, record, 100, view, absent=0.25)
+    black = np.zeros((100, 100), bool)
+    black[gone] = True
+    assert (sample.image[black] == 0).all()
+    assert (sample.image[~black] == 200).all()
+    plain = make_sample(picture, record, 100)
+    for before, after, weight in zip(plain.keypoints, sample.keypoints, sample.weight, strict=True):
+        axis = side % 2
+        beyond = 30 - before[axis] if side < 2 else before[axis] - 70
+        if beyond > 7:
+            assert weight == 0.25
+            assert (after < -1000).all(), "nothing of its Gaussian is left"
+        elif beyond < 0:
+            assert weight == 1
+            np.testing.assert_array_equal(before, after)
+    left_out = make_sample(picture, record, 100, view)
+    np.testing.assert_array_equal(left_out.weight, np.where(sample.weight == 0.25, 0, sample.weight))
+
+
+def test_labels_weigh_by_their_own_weight_also_mirrored() -> None:
+    weight = np.linspace(0, 1, 14).astype(np.float32)
+    record = PersonRecord(**{**person(WHOLE, side=200).__dict__, "weight": weight})
+    np.testing.assert_array_equal(make_sample(dotted(WHOLE), record, 100).weight, weight)
+    mirrored = make_sample(dotted(WHOLE), record, 100, Augmentation(flip=True)).weight
+    np.testing.assert_array_equal(mirrored, weight[LSP14.flip_permutation])
+
+
+def test_one_photo_of_several_people_is_decoded_once(tmp_path: Path) -> None:
+    Image.fromarray(dotted(WHOLE)).save(tmp_path / "a.png")
+    people = [PersonRecord(**{**person(WHOLE).__dict__, "image": tmp_path / "a.png"}) for _ in range(3)]
+    images = decode_all(people, 1.0, 1)
+    assert images is not None
+    assert images[0] is images[1] is images[2]

@@ -51,6 +51,16 @@ def person(
     )
 
 
+def test_weights_of_labels_are_kept(tmp_path: Path) -> None:
+    weight = np.linspace(0, 1, 14).astype(np.float32)
+    people = [person(tmp_path, 0), replace(person(tmp_path, 1), weight=weight)]
+    write_pack({"train": people}, tmp_path / "people.parquet")
+    plain, weighted = load_records(tmp_path / "people.parquet", "train")
+    assert plain.weight is None
+    assert weighted.weight is not None
+    assert weighted.weight.tolist() == weight.tolist()
+
+
 def rows_of(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return rows
@@ -144,7 +154,7 @@ def test_other_tools_find_plain_columns(tmp_path: Path) -> None:
     assert np.array(row["keypoints"]).shape == (14, 2)
     assert row["keypoints"][5] == [0.0, 0.0]
     raw = json.loads(pq.read_schema(out).metadata[METADATA_KEY])
-    assert (raw["format"], raw["codec"]) == ("hourglass-pack-2", "webp")
+    assert (raw["format"], raw["codec"]) == ("hourglass-pack-3", "webp")
     assert raw["skeleton"]["joints"] == list(LSP14.joints)
 
 

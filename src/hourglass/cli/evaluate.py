@@ -109,7 +109,7 @@ def evaluate(
     _check_coco_options(source, found_by, min_score, results, threshold)
     _check_places(out, json, results)
 
-    from hourglass.evaluate import load_predictions, save_predictions
+    from hourglass.evaluate import load_predictions, save_predictions, under_skeleton
 
     began = time.perf_counter()
     if detector is not None:
@@ -117,8 +117,8 @@ def evaluate(
     file, found = _coco(source, boxes, min_score or 0.0, results)
     if predictions is not None:
         answer = load_predictions(predictions)
-        records = _records(source, found, answer.skeleton.name)
-        facts: dict[str, Any] = {"weights": answer.weights}
+        records, unknown = under_skeleton(_records(source, found, answer.skeleton.name), answer.skeleton)
+        facts: dict[str, Any] = {"weights": answer.weights, "joints_left_out": list(unknown)}
     else:
         answer, records, facts = _run_network(weights, source, found, how)
         predictions = out / "predictions.json"
@@ -279,7 +279,7 @@ def _run_network(
     """Predictions of the weights, the people they are of, and the facts for the report."""
     from hourglass.build import channels_last, load_network
     from hourglass.cli.running import calibrate, number_of_stacks, people_bar
-    from hourglass.evaluate import predict_records
+    from hourglass.evaluate import predict_records, under_skeleton
     from hourglass.inference.backends import make_runnable
     from hourglass.inference.device import choose_device
 
@@ -287,7 +287,7 @@ def _run_network(
     if stacks == "auto":
         raise ValueError("--stacks auto can't be scored here: benchmarks/anytime.py does; give a number")
     network, facts = load_network(weights)
-    records = _records(source, found, facts.skeleton.name)
+    records, unknown = under_skeleton(_records(source, found, facts.skeleton.name), facts.skeleton)
     int8 = how.precision == "int8" and how.calibration
     runnable, dtype = make_runnable(
         network,
@@ -322,6 +322,7 @@ def _run_network(
         "stacks": how.stacks,
         "batch_size": how.batch_size,
         "device": str(where),
+        "joints_left_out": list(unknown),
         "people_per_s": round(len(records) / seconds, 2),
     }
     return answer, records, told

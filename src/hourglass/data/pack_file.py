@@ -19,9 +19,9 @@ from hourglass.structs import PersonRecord
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = "hourglass-pack-2"
-READS = ("hourglass-pack-1", FORMAT)
-"""The first format held WebP only and did not say so."""
+FORMAT = "hourglass-pack-3"
+READS = ("hourglass-pack-1", "hourglass-pack-2", FORMAT)
+"""The first format held WebP only and did not say so; before the third no label had a weight."""
 
 METADATA_KEY = b"hourglass"
 CODECS = ("webp", "jpeg")
@@ -82,6 +82,8 @@ def schema() -> "pa.Schema":
             ("side_px", pa.float64()),
             # a b c d e f: the crop's (u, v) lies at (a u + b v + c, d u + e v + f) of the photo.
             ("crop_to_orig", pa.list_(pa.float64())),
+            # How much each label counts in training; null where all count fully.
+            ("weight", pa.list_(pa.float32())),
         ]
     )
 
@@ -125,7 +127,8 @@ def facts_of(found: "pa.Schema", name: object) -> PackFacts:
         if written not in READS:
             known = " and ".join(repr(word) for word in READS)
             raise PackError(f"{name} is a pack of the format {written!r}; this version reads {known}")
-        if not found.equals(schema(), check_metadata=False):
+        columns = schema() if written == FORMAT else schema().remove(schema().get_field_index("weight"))
+        if not found.equals(columns, check_metadata=False):
             raise PackError(f"{name} lacks columns of a pack, or has others; pack it again")
         return facts_from(raw)
     except PackError:
@@ -200,6 +203,7 @@ def _record(row: dict[str, Any], skeleton: Skeleton, name: object, number: int) 
             visibility=np.array(row["visibility"], dtype=np.uint8),
             center=np.array(row["center"], dtype=np.float32),
             side_px=row["side_px"],
+            weight=None if row.get("weight") is None else np.array(row["weight"], dtype=np.float32),
         )
     except (ValueError, TypeError) as error:
         raise PackError(f"{name}: row {number} is damaged: {error}") from error

@@ -235,6 +235,7 @@ def row_of(person: tuple[str, PersonRecord], job: Job) -> dict[str, Any] | Failu
         "center": geometry.apply(matrix, record.center).tolist(),
         "side_px": record.side_px * float(matrix[0, 0]),
         "crop_to_orig": np.linalg.inv(matrix)[:2].ravel().tolist(),
+        "weight": None if record.weight is None else record.weight.tolist(),
     }
 
 
@@ -244,7 +245,8 @@ def fingerprint(people: list[tuple[str, PersonRecord]], job: Job, source: str) -
     for split, r in people:
         image = r.image if isinstance(r.image, bytes) else str(r.image.absolute()).encode()
         facts = (split, r.image_id, r.person_id, r.side_px, r.skeleton.to_dict())
-        for piece in (repr(facts).encode(), image, r.keypoints, r.visibility, r.center):
+        weight = b"" if r.weight is None else r.weight
+        for piece in (repr(facts).encode(), image, r.keypoints, r.visibility, r.center, weight):
             digest.update(piece if isinstance(piece, bytes) else np.ascontiguousarray(piece).tobytes())
     return digest.hexdigest()
 

@@ -25,7 +25,7 @@ def find_pictures(folder: Path, names: Iterable[str]) -> tuple[dict[str, Path], 
             listings[path.parent] = _by_name(path.parent)
         listing = listings[path.parent]
         if path.name in listing:
-            found[name] = path
+            found[name] = path.with_name(listing[path.name])
         elif (other := _under_another_ending(path, listing)) is not None:
             found[name] = other
         else:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.data.annotations import Annotations
+from hourglass.data.picture_files import find_pictures
 from hourglass.skeleton import Skeleton
 from hourglass.structs import OCCLUDED, PersonRecord
 
@@ -147,10 +148,18 @@ def gather(parts: Sequence[Part], split: str = "") -> People:
     photos: dict[tuple[Path | None, str], Photo] = {}
     number: dict[tuple[Path | None, str], int] = {}
 
+    places: dict[Path, dict[str, Path]] = {}
+    for part in parts:
+        if part.folder:
+            wanted = dict.fromkeys((*part.people.names, *(part.sizes or {})))
+            places.setdefault(part.folder, {}).update(find_pictures(part.folder, wanted)[0])
+
     def enter(part: Part, name: str, word: str) -> int:
         key = (part.folder, name)
         if key not in photos:
-            source = part.folder / name if part.folder else (part.pictures or {}).get(name)
+            source: Path | bytes | None = (part.pictures or {}).get(name)
+            if part.folder:
+                source = places[part.folder].get(name, part.folder / name)
             whole = (part.cut_from or {}).get(name, str(part.folder / name if part.folder else name))
             photos[key] = Photo(name, word, source, (part.sizes or {}).get(name), whole)
             number[key] = len(number)
