@@ -8,11 +8,11 @@ import numpy.typing as npt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.checkpoint import WeightFacts
-from hourglass.evaluate import Predictions
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import Skeleton
-from hourglass.structs import PersonRecord
+from hourglass.core.skeleton import Skeleton
+from hourglass.core.structs import PersonRecord
+from hourglass.evaluation.evaluate import Predictions
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts
 
 # Red, green and blue blobs stand for the three joints of a person.
 RGB = Skeleton(

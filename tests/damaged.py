@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from hourglass.data.annotations import Annotations
+from hourglass.data.formats.annotations import Annotations
 
 Result = TypeVar("Result")
 

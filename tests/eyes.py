@@ -5,9 +5,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hourglass.checkpoint import WeightFacts
-from hourglass.network_recipe import NetworkRecipe
-from hourglass.skeleton import Skeleton
+from hourglass.core.skeleton import Skeleton
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts
 
 SIDE = 64
 STRIDE = 4

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from hourglass.data.sources import RemoteFile
+from hourglass.data.download.sources import RemoteFile
 
 CONTENT = os.urandom(300_000)
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from hourglass.data import lsp, lspet
-from hourglass.data.annotations import Annotations
-from hourglass.structs import PersonRecord
+from hourglass.core.structs import PersonRecord
+from hourglass.data.formats import lsp, lspet
+from hourglass.data.formats.annotations import Annotations
 
 Joints = npt.NDArray[np.float64]
 

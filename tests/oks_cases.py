@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.skeleton import COCO17
+from hourglass.core.skeleton import COCO17
 
 # FACTS, E1.
 SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000

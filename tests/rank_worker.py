@@ -15,10 +15,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
 from torch._C._distributed_c10d import GradBucket
 
-from hourglass.build import build_network, load_records
-from hourglass.data.dataset import TrainingCrops
-from hourglass.recipe import Recipe, bundled_recipes, load_recipe
-from hourglass.structs import PersonRecord
+from hourglass.core.structs import PersonRecord
+from hourglass.data.loading.dataset import TrainingCrops
+from hourglass.data.loading.records import load_records
+from hourglass.models.build import build_network
+from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training import loop, setup, state
 from hourglass.training.cascade import begin_stage
 from hourglass.training.ranks import together

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.data import packing
-from hourglass.data.packing import PackReport
-from hourglass.data.sharding import write_shards
-from hourglass.skeleton import LSP14, Skeleton
-from hourglass.structs import PersonRecord
+from hourglass.core.skeleton import LSP14, Skeleton
+from hourglass.core.structs import PersonRecord
+from hourglass.data.packs import write_pack as packing
+from hourglass.data.packs.write_pack import PackReport
+from hourglass.data.packs.write_shards import write_shards
 
 GROUP = 4
 """People in a group of rows, where `small_groups` is used."""

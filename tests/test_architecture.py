@@ -66,7 +66,7 @@ MAX_LINES = 600
 
 
 def module_name(path: Path) -> str:
-    """Dotted name below the package: `data.images`, `models` for its `__init__`, `__init__` for ours."""
+    """Dotted name below the package: `data.loading.images`, `models` for its `__init__`, `__init__` for ours."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     if len(parts) > 1 and parts[-1] == "__init__":
         parts = parts[:-1]
@@ -188,7 +188,7 @@ def test_extras_are_imported_inside_functions_only(module: str) -> None:
     assert not early & OPTIONAL, f"{module} imports {', '.join(early & OPTIONAL)} when it is imported itself"
 
 
-@pytest.mark.parametrize("module", ["hourglass", "hourglass.skeleton", "hourglass.structs"])
+@pytest.mark.parametrize("module", ["hourglass", "hourglass.core.skeleton", "hourglass.core.structs"])
 def test_light_modules_do_not_load_torch(module: str) -> None:
     script = (
         f"import {module}, sys; print(*sorted({{'torch', 'cv2', 'lightning_fabric'}} & set(sys.modules)))"

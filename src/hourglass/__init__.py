@@ -7,46 +7,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hourglass.inference.interchange.coco import load_coco as load_coco
-    from hourglass.inference.interchange.coco import load_coco_annotations as load_coco_annotations
-    from hourglass.inference.interchange.coco import save_coco_annotations as save_coco_annotations
-    from hourglass.inference.interchange.key_points import from_supervision as from_supervision
-    from hourglass.inference.interchange.key_points import to_supervision as to_supervision
-    from hourglass.inference.interchange.table import from_pandas as from_pandas
-    from hourglass.inference.interchange.table import load_csv as load_csv
-    from hourglass.inference.interchange.table import save_csv as save_csv
-    from hourglass.inference.interchange.table import to_pandas as to_pandas
-    from hourglass.inference.pose import Pose as Pose
-    from hourglass.inference.pose import save_coco as save_coco
+    from hourglass.core.skeleton import COCO17 as COCO17
+    from hourglass.core.skeleton import FLIC11 as FLIC11
+    from hourglass.core.skeleton import LSP14 as LSP14
+    from hourglass.core.skeleton import MPII16 as MPII16
+    from hourglass.core.skeleton import SKELETONS as SKELETONS
+    from hourglass.core.skeleton import Skeleton as Skeleton
+    from hourglass.inference.poses.coco import load_coco as load_coco
+    from hourglass.inference.poses.coco import load_coco_annotations as load_coco_annotations
+    from hourglass.inference.poses.coco import save_coco_annotations as save_coco_annotations
+    from hourglass.inference.poses.csv_table import from_pandas as from_pandas
+    from hourglass.inference.poses.csv_table import load_csv as load_csv
+    from hourglass.inference.poses.csv_table import save_csv as save_csv
+    from hourglass.inference.poses.csv_table import to_pandas as to_pandas
+    from hourglass.inference.poses.key_points import from_supervision as from_supervision
+    from hourglass.inference.poses.key_points import to_supervision as to_supervision
+    from hourglass.inference.poses.pose import Pose as Pose
+    from hourglass.inference.poses.pose import save_coco as save_coco
     from hourglass.inference.predictor import Predictor as Predictor
-    from hourglass.skeleton import COCO17 as COCO17
-    from hourglass.skeleton import FLIC11 as FLIC11
-    from hourglass.skeleton import LSP14 as LSP14
-    from hourglass.skeleton import MPII16 as MPII16
-    from hourglass.skeleton import SKELETONS as SKELETONS
-    from hourglass.skeleton import Skeleton as Skeleton
 
     __version__: str
 
 _HOME = {
-    "COCO17": "hourglass.skeleton",
-    "FLIC11": "hourglass.skeleton",
-    "LSP14": "hourglass.skeleton",
-    "MPII16": "hourglass.skeleton",
-    "Pose": "hourglass.inference.pose",
+    "COCO17": "hourglass.core.skeleton",
+    "FLIC11": "hourglass.core.skeleton",
+    "LSP14": "hourglass.core.skeleton",
+    "MPII16": "hourglass.core.skeleton",
+    "Pose": "hourglass.inference.poses.pose",
     "Predictor": "hourglass.inference.predictor",
-    "SKELETONS": "hourglass.skeleton",
-    "Skeleton": "hourglass.skeleton",
-    "from_pandas": "hourglass.inference.interchange.table",
-    "from_supervision": "hourglass.inference.interchange.key_points",
-    "load_coco": "hourglass.inference.interchange.coco",
-    "load_coco_annotations": "hourglass.inference.interchange.coco",
-    "load_csv": "hourglass.inference.interchange.table",
-    "save_coco": "hourglass.inference.pose",
-    "save_coco_annotations": "hourglass.inference.interchange.coco",
-    "save_csv": "hourglass.inference.interchange.table",
-    "to_pandas": "hourglass.inference.interchange.table",
-    "to_supervision": "hourglass.inference.interchange.key_points",
+    "SKELETONS": "hourglass.core.skeleton",
+    "Skeleton": "hourglass.core.skeleton",
+    "from_pandas": "hourglass.inference.poses.csv_table",
+    "from_supervision": "hourglass.inference.poses.key_points",
+    "load_coco": "hourglass.inference.poses.coco",
+    "load_coco_annotations": "hourglass.inference.poses.coco",
+    "load_csv": "hourglass.inference.poses.csv_table",
+    "save_coco": "hourglass.inference.poses.pose",
+    "save_coco_annotations": "hourglass.inference.poses.coco",
+    "save_csv": "hourglass.inference.poses.csv_table",
+    "to_pandas": "hourglass.inference.poses.csv_table",
+    "to_supervision": "hourglass.inference.poses.key_points",
 }
 
 __all__ = [

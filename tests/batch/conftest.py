@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hourglass.build import build_network
-from hourglass.checkpoint import WeightFacts, save_weights
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import LSP14
+from hourglass.core.skeleton import LSP14
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts, save_weights
 
 
 def poisonous() -> None:

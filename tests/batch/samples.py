@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from PIL import Image
 
-from hourglass.inference.pose import Pose
+from hourglass.inference.poses.pose import Pose
 
 POISON = b"poison: it kills whoever opens it"
 

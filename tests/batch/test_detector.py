@@ -11,7 +11,7 @@ from hourglass.batch.items import picture_items
 from hourglass.batch.options import Answering
 from hourglass.batch.run import _detector
 from hourglass.batch.worker import Job, Worker
-from inference.yolox_files import finished_file
+from inference.detection.yolox_files import finished_file
 
 DETS = [(5, 5, 45, 55, 0.9), (5, 5, 45, 55, 0.8), (40, 5, 70, 55, 0.5), (0, 0, 9, 9, 0.1)]
 

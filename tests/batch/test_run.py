@@ -32,8 +32,8 @@ from hourglass.batch.follow import BatchError
 from hourglass.batch.options import Answering, Progress, Summary, Workers
 from hourglass.batch.run import run_batch
 from hourglass.batch.submit import start_batch
+from hourglass.core.skeleton import LSP14
 from hourglass.inference.predictor import Predictor
-from hourglass.skeleton import LSP14
 
 pytestmark = [
     pytest.mark.usefixtures("ray_folder"),

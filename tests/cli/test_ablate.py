@@ -55,7 +55,7 @@ def test_being_stopped_says_how_to_go_on(
     def stop(*args: object, **kwargs: object) -> None:
         raise Interrupted("stopped at step 1")
 
-    monkeypatch.setattr("hourglass.ablation.run.train", stop)
+    monkeypatch.setattr("hourglass.bench.ablation.run.train", stop)
     assert run("ablate", str(mine), *TINY, "--out", str(tmp_path / "runs")) == 130
     assert "the same command goes on" in capsys.readouterr().err
 

@@ -9,13 +9,13 @@ import typer
 from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
-from hourglass.build import network_from_facts
-from hourglass.checkpoint import WeightFacts, load_weights, save_weights
 from hourglass.cli.calibrate import calibrate
-from hourglass.evaluate import load_predictions, save_predictions
+from hourglass.core.skeleton import LSP14
+from hourglass.evaluation.evaluate import load_predictions, save_predictions
 from hourglass.inference.predictor import Predictor
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import LSP14
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts, load_weights, save_weights
+from hourglass.weights.load import network_from_facts
 
 app = typer.Typer()
 app.command()(calibrate)
@@ -85,9 +85,10 @@ def test_json_alone_goes_to_standard_output_and_nothing_is_written(weights: Path
 
 
 def test_predictions_from_a_file_give_the_same(weights: Path, tmp_path: Path) -> None:
-    from hourglass.build import load_network, load_records
-    from hourglass.evaluate import predict_records
-    from hourglass.recipe import DataRecipe
+    from hourglass.data.loading.records import load_records
+    from hourglass.evaluation.evaluate import predict_records
+    from hourglass.recipe.data import DataRecipe
+    from hourglass.weights.load import load_network
 
     network, facts = load_network(weights)
     records = load_records(DataRecipe(name="synthetic", skeleton="lsp14", people=12), "val")

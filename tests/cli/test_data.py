@@ -10,8 +10,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from hourglass.cli.data import app
-from hourglass.data.pack import load_records, read_facts
-from hourglass.structs import PersonRecord
+from hourglass.core.structs import PersonRecord
+from hourglass.data.packs.pack import load_records, read_facts
 from leeds_archives import LSP, LSPET
 
 

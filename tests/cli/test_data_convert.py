@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from hourglass.cli.data_convert import convert
-from hourglass.data.annotation_files import read_annotations
-from hourglass.skeleton import LSP14, MPII16
+from hourglass.core.skeleton import LSP14, MPII16
+from hourglass.data.formats.annotation_files import read_annotations
 
 app = typer.Typer()
 app.command()(convert)

@@ -11,8 +11,8 @@ from scipy.io import savemat
 from typer.testing import CliRunner, Result
 
 from hourglass.cli.data_doctor import doctor
-from hourglass.data.synthetic import render
-from hourglass.skeleton import LSP14
+from hourglass.core.skeleton import LSP14
+from hourglass.synthetic.render import render
 
 app = typer.Typer()
 app.command()(doctor)

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from file_server import served
 from hourglass.cli import data_sources
-from hourglass.data import sources
-from hourglass.data.sources import LSP, SOURCES, RemoteFile
+from hourglass.data.download import sources
+from hourglass.data.download.sources import LSP, SOURCES, RemoteFile
 
 app = typer.Typer()
 app.command()(data_sources.where)

@@ -8,11 +8,11 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from hourglass.build import build_network
-from hourglass.checkpoint import WeightFacts, save_weights
 from hourglass.cli.demo import demo
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import LSP14
+from hourglass.core.skeleton import LSP14
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts, save_weights
 
 app = typer.Typer()
 app.command()(demo)

@@ -12,11 +12,11 @@ import typer
 from scipy.io import savemat
 from typer.testing import CliRunner, Result
 
-from hourglass.build import network_from_facts
-from hourglass.checkpoint import WeightFacts, save_weights
 from hourglass.cli.evaluate import evaluate
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import LSP14, MPII16, Skeleton
+from hourglass.core.skeleton import LSP14, MPII16, Skeleton
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts, save_weights
+from hourglass.weights.load import network_from_facts
 
 app = typer.Typer()
 app.command()(evaluate)

@@ -13,7 +13,7 @@ from coco_colours import write_colours
 from colours import FACTS, Colours
 from hourglass.cli.evaluate import evaluate
 from hourglass.cli.score import score
-from hourglass.metrics.oks import SUMMARY
+from hourglass.evaluation.metrics.oks import SUMMARY
 
 app, score_app = typer.Typer(), typer.Typer()
 app.command()(evaluate)
@@ -24,7 +24,7 @@ score_app.command()(score)
 def coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The files, and a network that needs no training."""
     annotations, photos, boxes = write_colours(tmp_path)
-    monkeypatch.setattr("hourglass.build.load_network", lambda name: (Colours().eval(), FACTS))
+    monkeypatch.setattr("hourglass.weights.load.load_network", lambda name: (Colours().eval(), FACTS))
     data = ("--data", "coco", "--root", photos, "--annotations", annotations, "--out", tmp_path / "out")
     return SimpleNamespace(root=tmp_path, annotations=annotations, photos=photos, boxes=boxes, data=data)
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from hourglass.build import build_network
-from hourglass.checkpoint import WeightFacts, save_weights
 from hourglass.cli.main import app
-from hourglass.data.synthetic import render
+from hourglass.core.skeleton import LSP14
 from hourglass.export import people, run
 from hourglass.export.parity import Tolerance
 from hourglass.inference.sinks import write_picture
-from hourglass.network_recipe import NetworkRecipe
-from hourglass.skeleton import LSP14
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.synthetic.render import render
+from hourglass.weights.checkpoint import WeightFacts, save_weights
 
 
 @pytest.fixture(autouse=True)

@@ -9,15 +9,15 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from hourglass.build import build_network
-from hourglass.checkpoint import WeightFacts, save_weights
 from hourglass.cli.predict import predict
-from hourglass.inference.interchange.coco import load_coco_annotations
-from hourglass.inference.interchange.table import load_csv
-from hourglass.inference.pose import Pose
+from hourglass.core.skeleton import LSP14
+from hourglass.inference.poses.coco import load_coco_annotations
+from hourglass.inference.poses.csv_table import load_csv
+from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import LSP14
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts, save_weights
 
 app = typer.Typer()
 app.command()(predict)

@@ -11,13 +11,13 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from hourglass.build import build_network
-from hourglass.checkpoint import WeightFacts, save_weights
 from hourglass.cli.predict import predict
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import LSP14
+from hourglass.core.skeleton import LSP14
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts, save_weights
+from inference.detection.yolox_files import finished_file
 from inference.video.clips import dotted, needs_av, triangle, write_clip
-from inference.yolox_files import finished_file
 
 app = typer.Typer()
 app.command()(predict)

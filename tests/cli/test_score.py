@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from hourglass.cli.score import score
-from hourglass.skeleton import MPII16
+from hourglass.core.skeleton import MPII16
 
 DATA = Path(os.environ.get("HOURGLASS_DATA", ""))
 

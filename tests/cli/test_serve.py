@@ -107,7 +107,7 @@ def test_the_help_loads_no_torch() -> None:
 
 def test_a_detector_reaches_the_server(served: list[Any], tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="the extra `export` is not installed")
-    from inference.yolox_files import finished_file
+    from inference.detection.yolox_files import finished_file
 
     file = finished_file(tmp_path / "yolox.onnx", [(1, 1, 9, 9, 0.7)], [0], 64)
     words = ["hg2_small", "--port", "0", "--detector", str(file), "--min-score", "0.6"]

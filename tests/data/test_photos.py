@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.data.draws import Mix
 from hourglass.data.formats.photos import PhotoRecord, read_photos
+from hourglass.data.loading.draws import Mix
 from hourglass.data.loading.photos import (
     STRIDE,
     Tile,
@@ -20,7 +20,7 @@ from hourglass.data.loading.photos import (
     read_reduced,
     whole,
 )
-from hourglass.recipe import AugmentRecipe
+from hourglass.recipe.recipe import AugmentRecipe
 
 PLAIN = {"scale": 0.0, "rotate_probability": 0.0, "gain": 0.0}
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hourglass.data.annotations import Annotations
-from hourglass.data.synthetic import load_records
+from hourglass.core.skeleton import LSP14
+from hourglass.core.structs import PersonRecord
+from hourglass.data.formats.annotations import Annotations
 from hourglass.doctor.people import Part, People, gather
-from hourglass.skeleton import LSP14
-from hourglass.structs import PersonRecord
+from hourglass.synthetic.render import load_records
 
 SIZE = 64
 

@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hourglass.data.annotations import Annotations
+from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16, Skeleton
+from hourglass.core.structs import PersonRecord
+from hourglass.data.formats.annotations import Annotations
 from hourglass.doctor.examine import examine
 from hourglass.doctor.people import Part, part_of_records
 from hourglass.doctor.report import as_json, stories, summary
 from hourglass.doctor.sheet import sheet
 from hourglass.doctor.sources import Found
-from hourglass.skeleton import COCO17, FLIC11, LSP14, MPII16, Skeleton
-from hourglass.structs import PersonRecord
 
 POINT = Skeleton("point", ("tip",))
 

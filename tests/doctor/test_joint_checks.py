@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from hourglass.core.skeleton import LSP14, Skeleton
 from hourglass.doctor.body import measure, relative
 from hourglass.doctor.findings import Finding
 from hourglass.doctor.joint_checks import areas, crops, few_joints, long_limbs, one_spot, outside, sizes
 from hourglass.doctor.people import People
-from hourglass.skeleton import LSP14, Skeleton
 
 
 def rows(finding: Finding) -> list[int | None]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.data.annotations import Annotations
+from hourglass.core.skeleton import Skeleton
+from hourglass.data.formats.annotations import Annotations
 from hourglass.doctor.people import Part, People, gather
 from hourglass.doctor.picture_checks import (
     duplicates,
@@ -16,7 +17,6 @@ from hourglass.doctor.picture_checks import (
     unreadable,
     with_found_sizes,
 )
-from hourglass.skeleton import Skeleton
 
 NAMES = [f"{n}.png" for n in range(6)]
 

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hourglass.data.annotations import Annotations
+from hourglass.core.skeleton import LSP14, MPII16, Skeleton
+from hourglass.core.structs import PersonRecord
+from hourglass.data.formats.annotations import Annotations
 from hourglass.doctor.body import measure
 from hourglass.doctor.findings import Finding, level_of
 from hourglass.doctor.people import Part, People, gather, part_of_records
 from hourglass.doctor.set_checks import counts, empty_pictures, labels, leaks, origin, splits, twice
-from hourglass.skeleton import LSP14, MPII16, Skeleton
-from hourglass.structs import PersonRecord
 
 STICK = Skeleton("stick", ("left_end", "middle", "right_end"), limbs=(("left_end", "middle"),))
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hourglass.core.structs import PersonRecord
 from hourglass.doctor.examine import Diagnosis, refused
 from hourglass.doctor.findings import Finding, Suspect
 from hourglass.doctor.people import People, part_of_records
 from hourglass.doctor.people import gather as gathered
 from hourglass.doctor.report import as_json, stories
 from hourglass.doctor.sheet import CELL_PX, COLUMNS, GAP_PX, STRIP_PX, chosen, save, sheet
-from hourglass.structs import PersonRecord
 
 
 def finding(check: str, level: str, rows: list[int]) -> Finding:

@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hourglass.core.skeleton import LSP14, Skeleton
 from hourglass.doctor.body import measure
 from hourglass.doctor.people import People
 from hourglass.doctor.side_checks import crossed, naming, naming_of, twisted
-from hourglass.skeleton import LSP14, Skeleton
 
 Exchange = Callable[[np.typing.NDArray[np.float64], list[int], tuple[str, ...]], None]
 L, R = LSP14.index("left_shoulder"), LSP14.index("right_shoulder")
@@ -100,7 +100,7 @@ def turn(yaw: float, twist: float) -> float:
 def stick_people(points: np.typing.NDArray[np.float64], skeleton: Skeleton) -> People:
     from pathlib import Path
 
-    from hourglass.data.annotations import Annotations
+    from hourglass.data.formats.annotations import Annotations
     from hourglass.doctor.people import Part, gather
 
     count = len(points)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from hourglass.data.packing import write_pack
+from hourglass.core.structs import PersonRecord
+from hourglass.data.packs.write_pack import write_pack
 from hourglass.doctor.joint_checks import areas
 from hourglass.doctor.people import gather
 from hourglass.doctor.sources import Refused, find
-from hourglass.structs import PersonRecord
 
 
 def coco(words: dict[str, list[int]]) -> dict[str, Any]:

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from hourglass.checkpoint import WeightFacts
+from hourglass.core.skeleton import LSP14
 from hourglass.models.stacked_hourglass import StackedHourglass
-from hourglass.network_recipe import NetworkRecipe
-from hourglass.skeleton import LSP14
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts
 from plain_layers import live_statistics
 
 SIDE = 64

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hourglass.build import load_network
-from hourglass.data.dataset import make_sample
-from hourglass.data.images import read_image
-from hourglass.data.lspet import load_records
-from hourglass.evaluate import predict_records, score
+from hourglass.core.structs import PersonRecord
+from hourglass.data.formats.lspet import load_records
+from hourglass.data.loading.dataset import make_sample
+from hourglass.data.loading.images import read_image
+from hourglass.evaluation.evaluate import predict_records, score
 from hourglass.inference.backends import make_runnable
-from hourglass.structs import PersonRecord
+from hourglass.weights.load import load_network
 
 pytest.importorskip("openvino", reason="openvino is not installed")
 

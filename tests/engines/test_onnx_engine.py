@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from hourglass.build import load_network
-from hourglass.checkpoint import WeightFacts
 from hourglass.engines import onnx_engine as engine
 from hourglass.engines.engine import EngineError, Signature
 from hourglass.models.stacked_hourglass import StackedHourglass
+from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.load import load_network
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed")

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from hourglass.build import load_network
-from hourglass.checkpoint import WeightFacts
 from hourglass.engines import openvino_engine as engine
 from hourglass.engines.engine import EngineError, Signature
 from hourglass.models.stacked_hourglass import StackedHourglass
+from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.load import load_network
 
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from hourglass.build import load_network
-from hourglass.checkpoint import WeightFacts
 from hourglass.engines import torch_export_engine as engine
 from hourglass.engines.engine import EngineError, Signature
 from hourglass.models.stacked_hourglass import StackedHourglass
+from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.load import load_network
 
 Apart = Callable[[list[Tensor], list[Tensor]], float]
 Change = Callable[[dict[str, bytes]], None]

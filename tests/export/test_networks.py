@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from hourglass.build import build_network, load_network
-from hourglass.checkpoint import WeightFacts
+from hourglass.core.skeleton import LSP14
+from hourglass.core.structs import Decoding
 from hourglass.export.parity import FP32, compare, misses
 from hourglass.export.people import People
 from hourglass.export.write import SUFFIXES, Target, write
-from hourglass.heatmap import Decoding
-from hourglass.network_recipe import NetworkRecipe
-from hourglass.skeleton import LSP14
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.load import load_network
 from plain_layers import live_statistics
 
 NETWORKS: dict[str, tuple[NetworkRecipe, Decoding]] = {

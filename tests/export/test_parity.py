@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from eyes import FACTS, SIDE, STRIDE, Eyes, drawn
+from hourglass.core.structs import PersonRecord
 from hourglass.export.parity import FP32, INT8, Parity, Tolerance, compare, misses
 from hourglass.export.people import People
 from hourglass.inference.forward import read_stage
-from hourglass.structs import PersonRecord
 
 JOINTS = np.random.default_rng(1).uniform(21, 42, (13, 3, 2))
 

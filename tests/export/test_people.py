@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from eyes import FACTS
-from hourglass.build import build_network
-from hourglass.checkpoint import WeightFacts
-from hourglass.data.synthetic import load_records
+from hourglass.core.skeleton import LSP14, MPII16
 from hourglass.export import people
 from hourglass.inference.sinks import write_picture
-from hourglass.network_recipe import NetworkRecipe
-from hourglass.skeleton import LSP14, MPII16
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.synthetic.render import load_records
+from hourglass.weights.checkpoint import WeightFacts
 
 RECIPE = NetworkRecipe("hg", features=8, depth=1)
 LSP = WeightFacts("small", RECIPE, LSP14, 64, (0.0,) * 3, (1.0,) * 3)

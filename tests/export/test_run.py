@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from eyes import FACTS, Eyes, drawn
-from hourglass.build import load_network
 from hourglass.export import run
 from hourglass.export.parity import Tolerance
 from hourglass.export.people import People
+from hourglass.weights.load import load_network
 
 PEOPLE = People(
     drawn(np.full((3, 3, 2), 30.0)).permute(0, 2, 3, 1).numpy(), (), np.ones(3), "drawn eyes", rendered=True

@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from eyes import FACTS, SIDE, THREE, Eyes, drawn
-from hourglass.build import build_network, load_network
-from hourglass.checkpoint import WeightFacts
+from hourglass.core.skeleton import LSP14
+from hourglass.core.structs import Decoding
 from hourglass.engines.engine import EngineError
 from hourglass.export.write import SUFFIXES, Target, first_stacks, write
-from hourglass.heatmap import Decoding
 from hourglass.inference.predictor import Predictor
-from hourglass.network_recipe import NetworkRecipe
-from hourglass.skeleton import LSP14
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.load import load_network
 
 JOINTS = np.random.default_rng(0).uniform(21, 42, (3, 3, 2))
 WORST: dict[Decoding, float] = {"argmax": 2.0, "quarter": 1.01, "soft": 0.6, "dark": 0.1}

@@ -7,12 +7,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from hourglass.checkpoint import WeightFacts
+from hourglass.core.skeleton import LSP14
 from hourglass.inference.backends import make_runnable
 from hourglass.inference.predictor import Predictor
 from hourglass.models.stacked_hourglass import StackedHourglass
-from hourglass.network_recipe import NetworkRecipe
-from hourglass.skeleton import LSP14
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts
 from plain_layers import live_statistics
 
 CPU = torch.device("cpu")

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hourglass import heatmap
-from hourglass.checkpoint import WeightFacts
-from hourglass.geometry import input_to_heatmap
+from hourglass.core.geometry import input_to_heatmap
+from hourglass.core.skeleton import Skeleton
 from hourglass.inference.forward import answer_crops, answer_stages
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import Skeleton
+from hourglass.models import heatmap
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts
 
 PAIR = Skeleton("pair", ("left_hand", "right_hand", "head"), flip_pairs=(("left_hand", "right_hand"),))
 TRUTH = torch.tensor([[[20.25, 33.5], [50.0, 12.75], [30.0, 40.0]], [[9.0, 8.0], [40.5, 50.0], [31.5, 31.5]]])

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hourglass.build import build_network
-from hourglass.checkpoint import WeightFacts, WeightsError, save_weights
-from hourglass.inference.detectors import load_detector
+from hourglass.inference.detection.detectors import load_detector
 from hourglass.inference.people import PeopleFinder, look
-from hourglass.inference.pose import Pose
+from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor
+from hourglass.models.build import build_network
 from hourglass.models.people_finder import SKELETON
-from hourglass.network_recipe import NetworkRecipe
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts, WeightsError, save_weights
 from inference.test_predictor import DotFinder, box_of, facts, finder, paint, person
 
 PEOPLE = [person(110, 160, 150), person(420, 210, 230)]
@@ -148,7 +148,7 @@ def test_a_finders_file_is_a_detector_and_no_pose_network(tmp_path: Path) -> Non
 
 
 def test_pose_weights_are_no_detector() -> None:
-    from hourglass.models.weights import DEFAULT, bundled_weights
+    from hourglass.weights.published import DEFAULT, bundled_weights
 
     with pytest.raises(WeightsError, match="finds joints, not people: give it as weights"):
         load_detector(bundled_weights()[DEFAULT])
@@ -158,8 +158,8 @@ def test_pose_weights_are_no_detector() -> None:
 
 def test_folding_the_batch_norms_changes_nothing(tmp_path: Path) -> None:
     """What prediction runs is the network that was trained."""
-    from hourglass.build import load_network
     from hourglass.inference.people import load_finder
+    from hourglass.weights.load import load_network
 
     path = write_finder(tmp_path)
     network, told_facts = load_network(path)

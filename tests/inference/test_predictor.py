@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from hourglass import heatmap
-from hourglass.build import build_network
-from hourglass.checkpoint import WeightFacts, WeightsError, save_weights
-from hourglass.confidence import Calibration
-from hourglass.data.images import ImageError
+from hourglass.core.skeleton import Skeleton
+from hourglass.data.loading.images import ImageError
 from hourglass.inference import predictor as module
 from hourglass.inference.device import Precision
 from hourglass.inference.predictor import Predictor
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import Skeleton
+from hourglass.models import heatmap
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.calibration import Calibration
+from hourglass.weights.checkpoint import WeightFacts, WeightsError, save_weights
 
 DOTS = Skeleton(
     name="dots",

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hourglass.inference.pose import Pose
+from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor
 from inference.test_predictor import DotFinder, Points, box_of, facts, finder, paint, person
 

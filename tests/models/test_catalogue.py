@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-from hourglass.build import build_network
-from hourglass.diagram.record import fingerprint, record
+from hourglass.core.skeleton import COCO17, FLIC11, MPII16
+from hourglass.drawing.diagram.record import fingerprint, record
 from hourglass.models.ablations import compare_designs
+from hourglass.models.build import build_network
 from hourglass.models.catalogue import PUBLISHED, Published, find, measure, on_meta
 from hourglass.models.multi_scale import default_strides
 from hourglass.models.parts import Part, ShapesOnly, parts
 from hourglass.models.size import forward_flops
 from hourglass.models.stacked_hourglass import StackedHourglass
-from hourglass.network_recipe import NetworkRecipe
-from hourglass.recipe import find_recipe, load_recipe
-from hourglass.skeleton import COCO17, FLIC11, MPII16
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.recipe.recipe import find_recipe, load_recipe
 
 PAGES = Path(__file__).parents[2] / "docs" / "models"
 NAMES = [entry.name for entry in PUBLISHED]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.heatmap import encode
+from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16
 from hourglass.models.chained import (
     FEEDBACKS,
     ChainedPrediction,
@@ -19,7 +19,7 @@ from hourglass.models.chained import (
     default_order,
     order_from_names,
 )
-from hourglass.skeleton import COCO17, FLIC11, LSP14, MPII16
+from hourglass.models.heatmap import encode
 
 State = dict[str, Tensor]
 ORDER, HIDDEN = (2, 0, 3, 1), 12

@@ -4,12 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hourglass.build import build_network
+from hourglass.core.skeleton import LSP14
+from hourglass.models.build import build_network
 from hourglass.models.cornernet_hourglass import CornerNetStackedHourglass, hourglass52, level_widths
 from hourglass.models.size import forward_flops
-from hourglass.network_recipe import NetworkRecipe
-from hourglass.recipe import RecipeError
-from hourglass.skeleton import LSP14
+from hourglass.recipe.network import NetworkRecipe, RecipeError
 
 
 def toy(stacks: int = 2, depth: int = 2) -> CornerNetStackedHourglass:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.geometry import input_to_heatmap
+from hourglass.core.geometry import input_to_heatmap
+from hourglass.core.skeleton import SKELETONS, Skeleton
 from hourglass.models.deeppose import (
     MIN_DIAMETER,
     DeepPose,
@@ -15,7 +16,6 @@ from hourglass.models.deeppose import (
     cut_views,
     pose_diameter,
 )
-from hourglass.skeleton import SKELETONS, Skeleton
 from plain_layers import normalised, picture
 
 TORSO = ((0, 2), (1, 3))

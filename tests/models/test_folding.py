@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hourglass.core.skeleton import LSP14
 from hourglass.models.ablations import hg, hg_int, hg_stacked, hg_stacked_add
 from hourglass.models.chained import ChainedPrediction, default_order
 from hourglass.models.cornernet_hourglass import CornerNetStackedHourglass
@@ -13,7 +14,6 @@ from hourglass.models.multi_scale import MultiScaleStackedHourglass
 from hourglass.models.residual_stacked import ResidualStackedHourglass
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.models.workshop import WorkshopStackedHourglass
-from hourglass.skeleton import LSP14
 from plain_layers import live_statistics
 
 # Batch-norms that stay: those on a sum of branches, which no single convolution ends in.

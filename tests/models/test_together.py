@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hourglass.build import build_network
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import COCO17, LSP14, Skeleton
+from hourglass.core.skeleton import COCO17, LSP14, Skeleton
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
 from plain_layers import dead_parameters
 
 HORSE = Skeleton(

@@ -18,13 +18,13 @@ import pytest
 import torch
 from PIL import Image
 
-from hourglass.build import build_network
-from hourglass.checkpoint import WeightFacts
-from hourglass.data.synthetic import render
+from hourglass.core.skeleton import LSP14
 from hourglass.inference.predictor import Predictor
-from hourglass.recipe import NetworkRecipe
+from hourglass.models.build import build_network
+from hourglass.recipe.network import NetworkRecipe
 from hourglass.serving.settings import Settings
-from hourglass.skeleton import LSP14
+from hourglass.synthetic.render import render
+from hourglass.weights.checkpoint import WeightFacts
 
 Picture = npt.NDArray[np.uint8]
 MakeClient = Callable[..., Any]

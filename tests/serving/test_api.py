@@ -9,10 +9,10 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
 
-from hourglass.inference.pose import Pose
+from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor
-from hourglass.page.files import page_files
-from hourglass.serving.answers import stage_joints
+from hourglass.serving.responses import stage_joints
+from hourglass.web.pages import page_files
 
 PNG = {"Content-Type": "image/png"}
 BOXES = [[10.0, 20.0, 60.0, 90.0], [30.0, 5.0, 50.0, 120.0]]
@@ -249,7 +249,7 @@ def test_every_answer_has_its_security_headers(make_client: Any, png: bytes) -> 
 
 def test_the_page_asks_nothing_of_other_hosts(make_client: Any) -> None:
     client = make_client()
-    files = page_files("hourglass.serving")
+    files = page_files("hourglass.web.server")
     assert "index.html" in files
     for name, content in files.items():
         text = content.decode()
@@ -270,10 +270,10 @@ def test_no_request_reaches_a_file(make_client: Any) -> None:
 
 
 def test_a_network_of_coordinates_has_no_heatmaps(make_client: Any, png: bytes) -> None:
-    from hourglass.build import build_network
-    from hourglass.checkpoint import WeightFacts
-    from hourglass.recipe import NetworkRecipe
-    from hourglass.skeleton import LSP14
+    from hourglass.core.skeleton import LSP14
+    from hourglass.models.build import build_network
+    from hourglass.recipe.network import NetworkRecipe
+    from hourglass.weights.checkpoint import WeightFacts
 
     recipe = NetworkRecipe(build="deeppose", stacks=1, width=2, view_px=32, dropout=0.0)
     facts = WeightFacts("deep", recipe, LSP14, 64, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

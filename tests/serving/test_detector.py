@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hourglass.inference.detection.yolox import DetectorError
 from hourglass.inference.predictor import Predictor
-from hourglass.inference.yolox import DetectorError
 
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")

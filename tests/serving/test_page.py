@@ -23,12 +23,12 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import expect
 
 from chromium import ABSENT, CHROMIUM, assert_drawn_at, chromium, download, opened, places
-from hourglass.data.synthetic import render
-from hourglass.inference.pose import Pose
+from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor
-from hourglass.serving.answers import stage_joints
+from hourglass.serving.responses import stage_joints
 from hourglass.serving.run import listen, url_of
 from hourglass.serving.settings import Settings
+from hourglass.synthetic.render import render
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=ABSENT)
 

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hourglass.losses import coordinate_loss
+from hourglass.core.structs import Batch
 from hourglass.models.deeppose import MIN_DIAMETER, DeepPose
-from hourglass.structs import Batch
 from hourglass.training.cascade import (
     begin_stage,
     fit_displacements,
@@ -19,6 +18,7 @@ from hourglass.training.cascade import (
     stage_of,
     training_inputs,
 )
+from hourglass.training.losses import coordinate_loss
 
 SIDE = 64
 TORSO = ((0, 2), (1, 3))

@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from hourglass.build import build_network
-from hourglass.checkpoint import load_checkpoint
+from hourglass.core.skeleton import LSP14
+from hourglass.models.build import build_network
 from hourglass.models.stacked_hourglass import StackedHourglass
-from hourglass.recipe import NetworkRecipe, Recipe, bundled_recipes, load_recipe
-from hourglass.skeleton import LSP14
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training import compiling
 from hourglass.training.checkpointing import checkpoint_hourglasses
 from hourglass.training.compiling import compile_or_say, compile_parts, parts_of, try_out, undo
 from hourglass.training.loop import CHECKPOINT, train
+from hourglass.weights.checkpoint import load_checkpoint
 
 IMAGE = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0)).byte()
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from hourglass.build import load_network
-from hourglass.checkpoint import load_checkpoint, load_weights
 from hourglass.models.deeppose import DeepPose
-from hourglass.recipe import Recipe, bundled_recipes, load_recipe
+from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import BEST, CHECKPOINT, LAST, Interrupted, train
+from hourglass.weights.checkpoint import load_checkpoint, load_weights
+from hourglass.weights.load import load_network
 
 COMMON = [
     "network.stacks=2",

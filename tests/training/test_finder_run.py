@@ -10,12 +10,13 @@ import torch
 import yaml
 from PIL import Image
 
-from hourglass.build import load_network
-from hourglass.checkpoint import load_checkpoint
 from hourglass.inference.people import PeopleFinder
-from hourglass.recipe import Recipe, RecipeError, bundled_recipes, load_recipe
+from hourglass.recipe.network import RecipeError
+from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import BEST, CHECKPOINT, Interrupted, train
+from hourglass.weights.checkpoint import load_checkpoint
+from hourglass.weights.load import load_network
 
 TINY = [
     "network.features=8",

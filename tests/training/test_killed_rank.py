@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hourglass.checkpoint import load_checkpoint, load_weights
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import BEST, CHECKPOINT
+from hourglass.weights.checkpoint import load_checkpoint, load_weights
 from rank_worker import COMMON
 
 TINY = [

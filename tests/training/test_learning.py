@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hourglass.checkpoint import load_weights
-from hourglass.recipe import bundled_recipes, load_recipe
+from hourglass.recipe.recipe import bundled_recipes, load_recipe
 from hourglass.training.loop import BEST, train
+from hourglass.weights.checkpoint import load_weights
 
 
 @pytest.mark.slow

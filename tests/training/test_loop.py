@@ -14,14 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from hourglass import losses
-from hourglass.checkpoint import WeightsError, load_checkpoint, load_weights
-from hourglass.data.packing import write_pack
+from hourglass.core.skeleton import BODY19, COCO17
+from hourglass.data.packs.write_pack import write_pack
 from hourglass.inference.device import computes_bf16
-from hourglass.recipe import Recipe, RecipeError, bundled_recipes, load_recipe
-from hourglass.skeleton import BODY19, COCO17
+from hourglass.recipe.network import RecipeError
+from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
+from hourglass.training import losses
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import BEST, CHECKPOINT, LAST, Interrupted, TrainingError, train
+from hourglass.weights.checkpoint import WeightsError, load_checkpoint, load_weights
 from shard_cases import numbered
 
 TINY = [

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hourglass.recipe import Duration, OptimiserRecipe, ScheduleRecipe
+from hourglass.recipe.recipe import Duration, OptimiserRecipe, ScheduleRecipe
 from hourglass.training.optim import Ema, lr_factor, make_optimiser, total_norm
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import rank_worker as worker
-from hourglass.data.loader import training_keys
+from hourglass.data.loading.loader import training_keys
 from hourglass.training.ranks import losing_another_explained
 from hourglass.training.setup import TrainingError
 from hourglass.training.validate import BATCH, share_of

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from hourglass.checkpoint import load_checkpoint
-from hourglass.recipe import Recipe, RecipeError, bundled_recipes, load_recipe
+from hourglass.recipe.network import RecipeError
+from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training import setup
 from hourglass.training.loop import BEST, CHECKPOINT, Interrupted, train
 from hourglass.training.setup import launch, precision_of
+from hourglass.weights.checkpoint import load_checkpoint
 
 TINY = [
     "network.features=8",

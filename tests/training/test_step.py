@@ -10,10 +10,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hourglass.data.dataset import TrainingCrops
-from hourglass.recipe import Recipe, bundled_recipes, load_recipe
-from hourglass.skeleton import LSP14
-from hourglass.structs import Batch, PersonRecord
+from hourglass.core.skeleton import LSP14
+from hourglass.core.structs import Batch, PersonRecord
+from hourglass.data.loading.dataset import TrainingCrops
+from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training import loop
 from hourglass.training.setup import launch, plan_run
 from hourglass.training.state import Trainer, set_up

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hourglass.recipe import RecipeError, load_recipe
-from hourglass.recipe import find_recipe as find
+from hourglass.recipe.network import RecipeError
+from hourglass.recipe.recipe import find_recipe as find
+from hourglass.recipe.recipe import load_recipe
 from hourglass.training.loop import CHECKPOINT, Interrupted, train
 from shard_cases import sharded
 

@@ -5,14 +5,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hourglass.build import build_network
-from hourglass.geometry import input_to_heatmap
-from hourglass.heatmap import encode
-from hourglass.losses import joint_losses
-from hourglass.recipe import DataRecipe, NetworkRecipe, Recipe, TargetRecipe
-from hourglass.skeleton import LSP14
-from hourglass.structs import Batch
+from hourglass.core.geometry import input_to_heatmap
+from hourglass.core.skeleton import LSP14
+from hourglass.core.structs import Batch
+from hourglass.models.build import build_network
+from hourglass.models.heatmap import encode
+from hourglass.recipe.data import DataRecipe
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.recipe.recipe import Recipe, TargetRecipe
 from hourglass.training.cascade import begin_stage
+from hourglass.training.losses import joint_losses
 from hourglass.training.terms import Moment, loss_terms
 
 FABRIC = Fabric(accelerator="cpu", devices=1)

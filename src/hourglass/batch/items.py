@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from hourglass.batch.store import is_part, locate
-from hourglass.inference.sources import IMAGE_SUFFIXES
+from hourglass.inference.inputs_outputs import IMAGE_SUFFIXES
 
 Kind = Literal["pictures", "parquet", "webdataset"]
 

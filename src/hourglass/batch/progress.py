@@ -80,6 +80,6 @@ def write_summary(summary: Summary, path: Path) -> None:
         json.dump(summary.to_dict(), sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
-    from hourglass.inference.pose import write_json
+    from hourglass.inference.poses.pose import write_json
 
     write_json(path, summary.to_dict())

@@ -141,8 +141,8 @@ def _settings(
     answering: Answering, source: Source, place: str
 ) -> tuple[dict[str, bytes], str, dict[str, Any]]:
     """The weights' files, their name, and everything that a second run must agree with."""
-    from hourglass.build import load_network
-    from hourglass.models.weights import resolve
+    from hourglass.weights.load import load_network
+    from hourglass.weights.published import resolve
 
     path = resolve(answering.weights)
     if answering.precision == "int8" and path.suffix != ".xml":
@@ -173,9 +173,9 @@ def _detector(answering: Answering) -> tuple[bytes | None, dict[str, Any] | None
     """The detector's file, and what a second run must agree with; None where there is none."""
     if answering.detector == "none":
         return None, None
-    from hourglass.inference.detectors import detector_file, load_detector
+    from hourglass.inference.detection.detectors import detector_file, load_detector
+    from hourglass.inference.detection.suppress import check_nms
     from hourglass.inference.people import FINDER
-    from hourglass.inference.suppress import check_nms
 
     check_nms(answering.nms_oks)
     path = detector_file(FINDER if answering.detector is None else answering.detector)

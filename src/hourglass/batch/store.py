@@ -84,7 +84,7 @@ class Store:
     def write(self, name: str, content: bytes) -> None:
         """Put a file in place in one step; raises OSError naming it when it can't be written."""
         if self.local:
-            from hourglass.checkpoint import write_atomically
+            from hourglass.core.files import write_atomically
 
             def write(part: Path) -> None:
                 part.write_bytes(content)

@@ -21,7 +21,7 @@ import pyarrow as pa
 from hourglass.batch.store import ATTEMPTS, NOBODY, ROWS, Store, locate, read_part, to_bytes
 
 if TYPE_CHECKING:
-    from hourglass.inference.pose import Pose
+    from hourglass.inference.poses.pose import Pose
     from hourglass.inference.predictor import Predictor, Request
 
 DEATHS = 2
@@ -145,7 +145,7 @@ class Worker:
 
     def _answer(self, items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """Rows of a block's pictures, in their order."""
-        from hourglass.data.loader import ahead
+        from hourglass.data.loading.loader import ahead
 
         size = max(_CHUNK, self.predictor.batch_size)
         # Threads read the next pictures while the network looks at these.
@@ -167,7 +167,7 @@ class Worker:
 
     def _read(self, item: Mapping[str, Any]) -> "Request | str":
         """A picture that is ready to be answered, or in one sentence why it can't be."""
-        from hourglass.data.images import read_image
+        from hourglass.data.loading.images import read_image
 
         name = item["image_id"]
         if item["error"] is not None:
@@ -230,7 +230,7 @@ def _load(job: Job) -> "Predictor":
     import cv2
     import torch
 
-    from hourglass.inference.detectors import load_detector
+    from hourglass.inference.detection.detectors import load_detector
     from hourglass.inference.predictor import Predictor
 
     torch.set_num_threads(job.threads)

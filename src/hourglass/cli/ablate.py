@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from hourglass.ablation.sets import AblationSet, Design
+    from hourglass.bench.ablation.sets import AblationSet, Design
 
 
 def ablate(
@@ -44,7 +44,7 @@ def ablate(
     """
     from dataclasses import replace
 
-    from hourglass.ablation.sets import load_set
+    from hourglass.bench.ablation.sets import load_set
 
     ablation = load_set(name)
     ablation = replace(
@@ -55,7 +55,7 @@ def ablate(
     todo = ablation.only(only) if only else ablation
     folder = out or Path("runs") / "ablate" / ablation.name
 
-    from hourglass.ablation.run import run_set
+    from hourglass.bench.ablation.run import run_set
     from hourglass.training.loop import Interrupted, TrainingError
 
     try:
@@ -68,7 +68,7 @@ def ablate(
         typer.echo(f"hourglass: {error}", err=True)
         raise typer.Exit(2) from None
     if report:
-        from hourglass.ablation.report import write_report
+        from hourglass.bench.ablation.report import write_report
 
         typer.echo(f"report in {write_report(ablation, folder)}", err=True)
 

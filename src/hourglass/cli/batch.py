@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hourglass.cli.detecting import DETECTOR_HELP, MIN_SCORE_HELP, NMS_HELP
+from hourglass.cli.options import DETECTOR_HELP, MIN_SCORE_HELP, NMS_HELP
 
 
 def batch(
@@ -69,7 +69,7 @@ def batch(
     from hourglass.batch.options import Answering, Workers
     from hourglass.batch.progress import Bar, describe, write_summary
     from hourglass.batch.submit import start_batch
-    from hourglass.cli.detecting import check_options, open_detector
+    from hourglass.cli.options import check_options, open_detector
     from hourglass.cli.running import number_of_stacks
 
     if actors != "auto" and not actors.isdigit():

@@ -38,7 +38,7 @@ def train(
 
     Example: hourglass benchmark train --stacks 1 --input-px 256
     """
-    from hourglass.benchmark.training import benchmark_training
+    from hourglass.bench.training import benchmark_training
 
     _run(benchmark_training, build, stacks, features, input_px, batch_size, rounds, json_file)
 
@@ -59,7 +59,7 @@ def predict(
 
     Example: hourglass benchmark predict --stacks 2 --batch-size 1 --backend openvino
     """
-    from hourglass.benchmark.predicting import benchmark_predicting
+    from hourglass.bench.predicting import benchmark_predicting
 
     how = {"backend": backend, "precision": precision}
     _run(benchmark_predicting, build, stacks, features, input_px, batch_size, rounds, json_file, **how)
@@ -80,8 +80,8 @@ def table(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from hourglass.benchmark.table import markdown as as_markdown
-    from hourglass.benchmark.table import measure_table
+    from hourglass.bench.table import markdown as as_markdown
+    from hourglass.bench.table import measure_table
 
     columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -115,9 +115,9 @@ def loading(
     """
     from rich.console import Console
 
-    from hourglass.benchmark.loading import HEAD, benchmark_loading, numbers
-    from hourglass.build import load_records
-    from hourglass.recipe import DataRecipe
+    from hourglass.bench.loading import HEAD, benchmark_loading, numbers
+    from hourglass.data.loading.records import load_records
+    from hourglass.recipe.data import DataRecipe
 
     records = load_records(DataRecipe(data, root), "train")[:people] if root else None
     with Console(stderr=True).status("measuring, about two minutes"):
@@ -147,10 +147,10 @@ def anytime(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from hourglass.benchmark.anytime import HEAD, draw, measure_anytime, numbers
-    from hourglass.build import load_records
-    from hourglass.models.weights import DEFAULT
-    from hourglass.recipe import DataRecipe
+    from hourglass.bench.anytime import HEAD, draw, measure_anytime, numbers
+    from hourglass.data.loading.records import load_records
+    from hourglass.recipe.data import DataRecipe
+    from hourglass.weights.published import DEFAULT
 
     recipe = DataRecipe(data, root, people=people or 64) if data == "synthetic" else DataRecipe(data, root)
     records = load_records(recipe, split)[: people or None]
@@ -189,8 +189,8 @@ def scaling(
     from rich.console import Console
     from rich.table import Table
 
-    from hourglass.benchmark.compare import machine
-    from hourglass.benchmark.scaling import EXPECTED, draw, growths, measure_axis
+    from hourglass.bench.compare import machine
+    from hourglass.bench.scaling import EXPECTED, draw, growths, measure_axis
     from hourglass.inference.sinks import output_folder
 
     axes = list(dict.fromkeys(axis or EXPECTED))
@@ -244,7 +244,7 @@ def _run(
 ) -> None:
     from rich.console import Console
 
-    from hourglass.recipe import NetworkRecipe
+    from hourglass.recipe.network import NetworkRecipe
 
     with Console(stderr=True).status(f"measuring {rounds} rounds of a few seconds each"):
         row = measure(NetworkRecipe(build, stacks, features), input_px, batch_size, rounds, **backend)
@@ -260,12 +260,12 @@ def _tell(
 ) -> None:
     """JSON of one row or several where asked for, and a table unless JSON or Markdown went to the screen.
 
-    The table has the columns of `benchmark.table` unless another head and its cells are given.
+    The table has the columns of `bench.table` unless another head and its cells are given.
     """
     from rich.console import Console
     from rich.table import Table
 
-    from hourglass.benchmark.table import HEAD, numbers
+    from hourglass.bench.table import HEAD, numbers
 
     if json_file is not None:
         text = json.dumps(rows[0] if len(rows) == 1 else list(rows), indent=2)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from hourglass.calibrate import Study
-    from hourglass.checkpoint import WeightFacts
-    from hourglass.evaluate import Predictions
-    from hourglass.structs import PersonRecord
+    from hourglass.core.structs import PersonRecord
+    from hourglass.evaluation.calibrate import Study
+    from hourglass.evaluation.evaluate import Predictions
+    from hourglass.weights.checkpoint import WeightFacts
 
 FIGURES = (".png", ".pdf", ".svg")
 
@@ -63,11 +63,11 @@ def calibrate(
     _check_places(out, diagram, json)
     from dataclasses import replace
 
-    from hourglass.build import ENGINES
-    from hourglass.calibrate import study
-    from hourglass.checkpoint import load_weights, replace_facts
-    from hourglass.models.weights import resolve
-    from hourglass.recipe import DataRecipe
+    from hourglass.evaluation.calibrate import study
+    from hourglass.recipe.data import DataRecipe
+    from hourglass.weights.checkpoint import load_weights, replace_facts
+    from hourglass.weights.load import ENGINES
+    from hourglass.weights.published import resolve
 
     source = resolve(weights)
     if source.suffix in ENGINES:
@@ -118,7 +118,7 @@ def _check_places(out: Path | None, diagram: Path | None, json: str) -> None:
 
 
 def _records(recipe: Any, split: str, people: int) -> "list[PersonRecord]":
-    from hourglass.build import load_records
+    from hourglass.data.loading.records import load_records
 
     records = load_records(recipe, split)
     if not any(record.labelled.any() for record in records):
@@ -137,10 +137,11 @@ def _predictions(
     device: str,
 ) -> "Predictions":
     """What the weights find, flip test on; from a file where there is one."""
-    from hourglass.build import channels_last, load_network
     from hourglass.cli.running import people_bar
-    from hourglass.evaluate import check_skeleton, load_predictions, predict_records
+    from hourglass.evaluation.evaluate import check_skeleton, load_predictions, predict_records
     from hourglass.inference.device import choose_device
+    from hourglass.models.build import channels_last
+    from hourglass.weights.load import load_network
 
     if given is not None:
         found = load_predictions(given)
@@ -165,7 +166,7 @@ def _predictions(
 
 
 def _draw(result: "Study", facts: "WeightFacts", path: Path) -> None:
-    from hourglass.plots import reliability_diagram
+    from hourglass.drawing.plots import reliability_diagram
 
     errors = {
         name: (row["ece_before"], row["ece_after"])
@@ -185,7 +186,7 @@ def _tell(report: dict[str, Any], json: str) -> None:
         sys.stdout.write(text)
         return
     if json:
-        from hourglass.checkpoint import write_text_atomically
+        from hourglass.core.files import write_text_atomically
 
         write_text_atomically(Path(json), text)
     _print(report)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from hourglass.checkpoint import WeightFacts
+    from hourglass.weights.checkpoint import WeightFacts
 
 TARGETS = ("state-dict", "folder", "hub")
 
@@ -77,8 +77,8 @@ def _import(
     path: Path, out: Path, source: str, data: str, input_px: int, name: str, licence: str, half: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """What --json tells, and the lines without it."""
-    from hourglass.convert.importing import AUTO, convert_file
-    from hourglass.convert.sources import SOURCES
+    from hourglass.weights.convert.importing import AUTO, convert_file
+    from hourglass.weights.convert.published_sources import SOURCES
 
     done = convert_file(path, out, source or AUTO, data, input_px, name, licence, half)
     facts, network = done.facts, done.facts.network
@@ -100,7 +100,7 @@ def _import(
 
 def _export(weights: str, to: str, out: str, private: bool) -> tuple[dict[str, Any], list[str]]:
     """What --json tells, and the line without it."""
-    from hourglass.convert.sharing import push_to_hub, save_to_folder, write_state_dict
+    from hourglass.weights.convert.hub import push_to_hub, save_to_folder, write_state_dict
 
     if to not in TARGETS:
         raise ValueError(f"--to {to!r} is not one of {', '.join(TARGETS)}")
@@ -130,7 +130,7 @@ def _tell(json: str, report: dict[str, Any], lines: list[str]) -> None:
         sys.stdout.write(text)
         return
     if json:
-        from hourglass.checkpoint import write_text_atomically
+        from hourglass.core.files import write_text_atomically
 
         write_text_atomically(Path(json), text)
     for line in lines:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from hourglass.data.annotations import Annotations
-    from hourglass.data.skeleton_map import SkeletonMap
-    from hourglass.data.writers_files import Losses
+    from hourglass.data.formats.annotations import Annotations
+    from hourglass.data.formats.skeleton_map import SkeletonMap
+    from hourglass.data.writers.shared import Losses
 
 
 def convert(
@@ -44,10 +44,10 @@ def convert(
 
     With MPII's 16 joints: hourglass data convert lsp/joints.mat people.json --skeleton mpii16
     """
-    from hourglass.data.skeleton_map import describe_map, map_skeleton
-    from hourglass.data.writers import TARGETS, picture_sizes, read_source, target_of, write_people
-    from hourglass.data.writers_files import Losses, check_free
-    from hourglass.skeleton import SKELETONS
+    from hourglass.core.skeleton import SKELETONS
+    from hourglass.data.formats.skeleton_map import describe_map, map_skeleton
+    from hourglass.data.writers.shared import Losses, check_free
+    from hourglass.data.writers.write import TARGETS, picture_sizes, read_source, target_of, write_people
 
     if to and to not in TARGETS:
         raise ValueError(f"--to {to!r} is not one of {', '.join(TARGETS)}")
@@ -82,7 +82,7 @@ def _report(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from hourglass.structs import OCCLUDED
+    from hourglass.core.structs import OCCLUDED
 
     report: dict[str, Any] = {
         "in": str(source),

@@ -137,7 +137,7 @@ def _tell(diagnosis: "Diagnosis", facts: dict[str, Any], json: str) -> None:
         sys.stdout.write(text)
         return
     if json:
-        from hourglass.checkpoint import write_text_atomically
+        from hourglass.core.files import write_text_atomically
 
         write_text_atomically(Path(json), text)
     from rich.console import Console

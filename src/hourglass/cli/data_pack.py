@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hourglass.data_recipe import DATASETS
+from hourglass.recipe.data import DATASETS
 
 if TYPE_CHECKING:
-    from hourglass.data.packing import PackReport
+    from hourglass.data.packs.write_pack import PackReport
 
 KINDS = tuple(name for name in DATASETS if name != "pack")
 
@@ -93,10 +93,10 @@ def pack(
             raise ValueError(f"{option} can't be negative or no number: {value}")
     names = _splits(data, annotations, split)
 
-    from hourglass.build import load_records
-    from hourglass.data.packing import write_pack
-    from hourglass.data.sharding import write_shards
-    from hourglass.recipe import DataRecipe
+    from hourglass.data.loading.records import load_records
+    from hourglass.data.packs.write_pack import write_pack
+    from hourglass.data.packs.write_shards import write_shards
+    from hourglass.recipe.data import DataRecipe
 
     rendered = count if data == "synthetic" else 0
     recipe = DataRecipe(data, root, annotations, category, crop=crop, sides=sides, people=rendered)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from hourglass.data.checkup import Progress, Report
-    from hourglass.data.sources import RemoteFile, Source
+    from hourglass.data.download.checkup import Progress, Report
+    from hourglass.data.download.sources import RemoteFile, Source
 
 _MARKS = {"missing": "-"}
 _JSON_HELP = "Write the result as JSON; - prints it."
@@ -32,7 +32,7 @@ def where(
 
     In detail: hourglass data where mpii
     """
-    from hourglass.data.sources import SEEN, SOURCES, find
+    from hourglass.data.download.sources import SEEN, SOURCES, find
 
     found = (find(name),) if name else SOURCES
     if json:
@@ -60,7 +60,7 @@ def check(
 
     Quicker on large archives: hourglass data check coco data/coco --no-checksums
     """
-    from hourglass.data.checkup import check as check_folder
+    from hourglass.data.download.checkup import check as check_folder
 
     with byte_bars() as progress:
         report = check_folder(name, root, progress, checksums)
@@ -93,8 +93,8 @@ def get(
 
     One file of it: hourglass data get coco data/coco --only val2017.zip --accept-terms
     """
-    from hourglass.data.fetch import chosen, fetch
-    from hourglass.data.sources import find
+    from hourglass.data.download.fetch import chosen, fetch
+    from hourglass.data.download.sources import find
 
     source = find(name)
     files = chosen(source, only or ())
@@ -152,7 +152,7 @@ def _details(source: "Source") -> list[str]:
 
 
 def _plan(source: "Source", files: "Sequence[RemoteFile]", root: Path) -> list[str]:
-    from hourglass.data.sources import readable
+    from hourglass.data.download.sources import readable
 
     lines = [f"{source.title} into {root}", f"terms: {source.terms}", f"page:  {source.home}", ""]
     here = [file for file in files if any((root / name).is_file() for name in (file.name, *file.also))]

@@ -28,7 +28,7 @@ def demo(
 
     output_folder(out)
 
-    from hourglass.demo import run_demo
+    from hourglass.cli.demo_pictures import run_demo
 
     for path, what in run_demo(out, weights, people, seed, device):
         typer.echo(f"{path}  {what}")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from hourglass.data.coco import CocoFile
-    from hourglass.data.coco_boxes import DetectedBoxes
-    from hourglass.evaluate import Predictions
-    from hourglass.structs import PersonRecord
+    from hourglass.core.structs import PersonRecord
+    from hourglass.data.formats.coco import CocoFile
+    from hourglass.data.formats.coco_boxes import DetectedBoxes
+    from hourglass.evaluation.evaluate import Predictions
 
 PRECISIONS = ("fp32", "bf16", "int8")
 
@@ -109,7 +109,7 @@ def evaluate(
     _check_coco_options(source, found_by, min_score, results, threshold)
     _check_places(out, json, results)
 
-    from hourglass.evaluate import load_predictions, save_predictions, under_skeleton
+    from hourglass.evaluation.evaluate import load_predictions, save_predictions, under_skeleton
 
     began = time.perf_counter()
     if detector is not None:
@@ -209,10 +209,10 @@ def _find(source: _Source, detector: str, min_score: float | None, path: Path) -
     """Write whom a detector finds in the photos to a file of boxes."""
     from json import dumps
 
-    from hourglass.checkpoint import write_text_atomically
-    from hourglass.cli.detecting import open_detector
+    from hourglass.cli.options import open_detector
     from hourglass.cli.running import people_bar
-    from hourglass.evaluate_coco import read_truth
+    from hourglass.core.files import write_text_atomically
+    from hourglass.evaluation.evaluate_coco import read_truth
     from hourglass.evaluation.whole_photos import find_boxes
 
     opened = open_detector(detector, min_score)
@@ -232,7 +232,7 @@ def _coco(
     """Everybody annotated in COCO data, and the detector's boxes; refuses what can't be scored."""
     if source.data != "coco" or not (source.root and source.annotations):
         return None, None  # without the two, reading the people tells what is missing
-    from hourglass.evaluate_coco import check_labelled, check_sigmas, load_boxes, read_truth
+    from hourglass.evaluation.evaluate_coco import check_labelled, check_sigmas, load_boxes, read_truth
 
     annotations = Path(source.annotations.replace("{split}", source.split))
     file = read_truth(annotations, source.split, source.category or None)
@@ -248,8 +248,8 @@ def _coco(
 def _records(source: _Source, found: "DetectedBoxes | None", skeleton: str) -> "list[PersonRecord]":
     if found is not None:
         return found.records
-    from hourglass.build import load_records
-    from hourglass.recipe import DataRecipe
+    from hourglass.data.loading.records import load_records
+    from hourglass.recipe.data import DataRecipe
 
     recipe = DataRecipe(
         name=source.data,
@@ -277,11 +277,12 @@ def _run_network(
     how: _How,
 ) -> "tuple[Predictions, list[PersonRecord], dict[str, Any]]":
     """Predictions of the weights, the people they are of, and the facts for the report."""
-    from hourglass.build import channels_last, load_network
     from hourglass.cli.running import calibrate, number_of_stacks, people_bar
-    from hourglass.evaluate import predict_records, under_skeleton
+    from hourglass.evaluation.evaluate import predict_records, under_skeleton
     from hourglass.inference.backends import make_runnable
     from hourglass.inference.device import choose_device
+    from hourglass.models.build import channels_last
+    from hourglass.weights.load import load_network
 
     where, stacks = choose_device(how.device), number_of_stacks(how.stacks)
     if stacks == "auto":
@@ -332,7 +333,7 @@ def _scored(
     answer: "Predictions", records: "list[PersonRecord]", thresholds: list[float], out: Path
 ) -> dict[str, Any]:
     """PCK, and the picture of extremes where there are any."""
-    from hourglass.evaluate import extremes_sheet, score
+    from hourglass.evaluation.evaluate import extremes_sheet, score
 
     report = score(answer, records, thresholds)
     sheet = extremes_sheet(answer, records)
@@ -355,7 +356,7 @@ def _scored_by_oks(
     Args:
         nms: of two more alike by OKS one stays; None keeps all.
     """
-    from hourglass.evaluate_coco import results_of, save_results, score_oks
+    from hourglass.evaluation.evaluate_coco import results_of, save_results, score_oks
     from hourglass.evaluation.whole_photos import without_doubles
 
     detections = results_of(answer, records, file, found)
@@ -376,7 +377,7 @@ def _scored_by_oks(
 def _save_picture(path: Path, image: Any) -> None:
     from PIL import Image
 
-    from hourglass.checkpoint import write_atomically
+    from hourglass.core.files import write_atomically
 
     write_atomically(path, lambda part: Image.fromarray(image).save(part, format="PNG"))
 
@@ -390,9 +391,9 @@ def _tell(report: dict[str, Any], json: str) -> None:
         sys.stdout.write(text)
         return
     if json:
-        from hourglass.checkpoint import write_text_atomically
+        from hourglass.core.files import write_text_atomically
 
         write_text_atomically(Path(json), text)
-    from hourglass.cli.evaluate_tables import print_report
+    from hourglass.cli.output import print_report
 
     print_report(report)

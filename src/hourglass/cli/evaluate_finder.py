@@ -45,13 +45,13 @@ def evaluate_finder(
     """
     if root == Path() or annotations == Path():
         raise ValueError("say where the photos lie (--root) and who is in them (--annotations)")
-    from hourglass.cli.detecting import open_detector
+    from hourglass.cli.options import open_detector
     from hourglass.cli.running import people_bar
     from hourglass.data.formats.photos import read_photos
-    from hourglass.data.images import read_image
-    from hourglass.data.loader import ahead
+    from hourglass.data.loading.images import read_image
+    from hourglass.data.loading.loader import ahead
     from hourglass.evaluation.finding import curve_of
-    from hourglass.inference.boxes import detect
+    from hourglass.inference.detection.boxes import detect
 
     photos = read_photos(annotations, root, split, sure_score, sure_joints)
     finder = open_detector(detector, _LEAST_SCORE)
@@ -79,7 +79,7 @@ def evaluate_finder(
         "seconds": round(time.perf_counter() - began, 2),
     }
     if figure is not None:
-        from hourglass.checkpoint import write_atomically
+        from hourglass.core.files import write_atomically
         from hourglass.drawing.finding_curves import finding_figure
 
         kind = figure.suffix.lower().lstrip(".")
@@ -120,7 +120,7 @@ def _tell(report: dict[str, Any], json: str) -> None:
         sys.stdout.write(text)
         return
     if json:
-        from hourglass.checkpoint import write_text_atomically
+        from hourglass.core.files import write_text_atomically
 
         write_text_atomically(Path(json), text)
     from rich.console import Console

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import nn
 
-    from hourglass.checkpoint import WeightFacts
     from hourglass.export.parity import Parity, Progress, Tolerance
     from hourglass.export.people import People
+    from hourglass.weights.checkpoint import WeightFacts
 
 TARGETS = ("onnx", "openvino", "torch-export", "web")
 
@@ -101,9 +101,9 @@ def _export_file(
     source: tuple[str, str, str, str, str, int],
     json: str,
 ) -> None:
-    from hourglass.build import load_network
     from hourglass.export.run import ParityError, export_file, tolerance
     from hourglass.export.write import SUFFIXES, check_plain, check_target, first_stacks
+    from hourglass.weights.load import load_network
 
     network, facts = load_network(weights)
     check_plain(network)
@@ -171,9 +171,9 @@ def _people(
     from hourglass.export.people import of_path, of_records, rendered
 
     if data:
-        from hourglass.build import load_records
-        from hourglass.evaluate import check_skeleton
-        from hourglass.recipe import DataRecipe
+        from hourglass.data.loading.records import load_records
+        from hourglass.evaluation.evaluate import check_skeleton
+        from hourglass.recipe.data import DataRecipe
 
         recipe = DataRecipe(
             name=data, root=root, annotations=annotations, skeleton=facts.skeleton.name, people=most
@@ -202,9 +202,9 @@ def _export_web(
         raise ValueError(f"{wrong[0]} does not go with --to web, whose page reads heatmaps and checks itself")
     if out is None:
         raise ValueError("--to web needs a new folder to write: --out FOLDER")
-    from hourglass.build import load_network
-    from hourglass.export.web import write_web
     from hourglass.export.write import check_plain
+    from hourglass.web.browser import write_web
+    from hourglass.weights.load import load_network
 
     network, facts = load_network(weights)
     check_plain(network)
@@ -244,7 +244,7 @@ def _numbers(parity: "Parity", limits: "Tolerance") -> dict[str, Any]:
 def _write_json(json: str, report: dict[str, Any]) -> None:
     from json import dumps
 
-    from hourglass.checkpoint import write_text_atomically
+    from hourglass.core.files import write_text_atomically
 
     text = dumps(report, indent=2) + "\n"
     if json == "-":

@@ -57,7 +57,7 @@ def models(
         sys.stdout.write(jsonlib.dumps(told, indent=2) + "\n")
         return
     if json:
-        from hourglass.checkpoint import write_text_atomically
+        from hourglass.core.files import write_text_atomically
 
         Path(json).parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(Path(json), jsonlib.dumps(told, indent=2) + "\n")
@@ -117,7 +117,7 @@ def _design_facts() -> dict[str, Any]:
 
 
 def _draw(entry: "Published", path: Path) -> None:
-    from hourglass.diagram import draw_network
+    from hourglass.drawing.diagram import draw_network
     from hourglass.models.catalogue import on_meta
 
     draw_network(on_meta(entry), entry.input_px, path, f"{entry.name}: {entry.source}")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hourglass.cli.detecting import DETECTOR_HELP, MIN_SCORE_HELP, NMS_HELP
+from hourglass.cli.options import DETECTOR_HELP, MIN_SCORE_HELP, NMS_HELP
 
 if TYPE_CHECKING:
-    from hourglass.inference.box_files import Box, BoxFile
-    from hourglass.inference.pose import Pose
+    from hourglass.inference.detection.box_files import Box, BoxFile
+    from hourglass.inference.poses.pose import Pose
     from hourglass.inference.predictor import Predictor, Request
 
 _CHUNK = 16
@@ -104,19 +104,19 @@ def predict(
 
     A video: hourglass predict clip.mp4 --start 0:10 --csv joints.csv
     """
-    from hourglass.cli.detecting import NO_DETECTOR, check_options, given_boxes, open_detector
+    from hourglass.cli.options import NO_DETECTOR, check_options, given_boxes, open_detector
     from hourglass.cli.predict_video import VideoOptions, is_video, predict_video
     from hourglass.cli.running import calibrate, number_of_stacks
+    from hourglass.inference.inputs_outputs import expand
     from hourglass.inference.sinks import output_folder, output_names
-    from hourglass.inference.sources import expand
 
     check_options(box, boxes, detector, min_score, nms)
     given = given_boxes(box, boxes, min_score)
     chosen = number_of_stacks(stacks)
 
     def make_predictor() -> "Predictor":
+        from hourglass.inference.detection.suppress import NMS_OKS
         from hourglass.inference.predictor import Predictor
-        from hourglass.inference.suppress import NMS_OKS
 
         return Predictor.from_pretrained(
             weights,
@@ -190,7 +190,7 @@ class _Job:
 
     def read(self, path: Path) -> "Request | str":
         """A picture that is ready to be answered, or in one sentence why it can't be."""
-        from hourglass.inference.box_files import BoxFile
+        from hourglass.inference.detection.box_files import BoxFile
 
         try:
             if isinstance(self.given, BoxFile):
@@ -202,15 +202,15 @@ class _Job:
 
     def image_id(self, path: Path) -> int | str:
         """What COCO results call a picture: what the box file does, else the number or name of the file."""
-        from hourglass.inference.box_files import BoxFile
-        from hourglass.inference.pose import coco_image_id
+        from hourglass.inference.detection.box_files import BoxFile
+        from hourglass.inference.poses.pose import coco_image_id
 
         given = self.given.image_id(path) if isinstance(self.given, BoxFile) else None
         return coco_image_id(path.name) if given is None else given
 
     def image_ids(self, whole_file: bool) -> dict[Path, int | str]:
         """What COCO's files call the pictures; in a whole file by numbers, each picture by its own."""
-        from hourglass.inference.interchange.coco import numbered
+        from hourglass.inference.poses.coco import numbered
 
         ids = {path: image_id for path, image_id, _, _ in self.done}
         if not whole_file:
@@ -250,8 +250,8 @@ def _run(job: _Job, files: Sequence[Path], names: Sequence[str]) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from hourglass.data.loader import ahead
-    from hourglass.inference.box_files import BoxFile
+    from hourglass.data.loading.loader import ahead
+    from hourglass.inference.detection.box_files import BoxFile
 
     if isinstance(job.given, BoxFile) and not any(job.given.names(file) for file in files):
         raise ValueError(f"the box file names none of the {len(files)} pictures, such as {files[0].name}")
@@ -296,9 +296,9 @@ def _write_results(
     import json
     from dataclasses import replace
 
-    from hourglass.inference.interchange.coco import save_coco_annotations
-    from hourglass.inference.interchange.table import save_csv
-    from hourglass.inference.pose import write_json
+    from hourglass.inference.poses.coco import save_coco_annotations
+    from hourglass.inference.poses.csv_table import save_csv
+    from hourglass.inference.poses.pose import write_json
 
     ids = job.image_ids(whole_file=coco_annotations is not None)
     if csv is not None:

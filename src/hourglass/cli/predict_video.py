@@ -13,10 +13,10 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hourglass.inference.box_files import Box
+    from hourglass.inference.detection.box_files import Box
     from hourglass.inference.predictor import Predictor
     from hourglass.inference.video.frames import Clip
-    from hourglass.inference.video.journal import Record
+    from hourglass.inference.video.joints_log import Record
     from hourglass.inference.video.pipeline import Outputs, Progress
 
 SMOOTH = "savitzky-golay"
@@ -59,7 +59,7 @@ def is_video(paths: Sequence[str], options: VideoOptions) -> bool:
 
     Raises ValueError for a video among other paths, and for an option that pictures have no use for.
     """
-    from hourglass.inference.video.reader import kind_of
+    from hourglass.inference.video.open_video import kind_of
 
     videos = [path for path in paths if kind_of(path, sequence=options.fps is not None)]
     if videos and len(paths) > 1:
@@ -93,8 +93,8 @@ def predict_video(
     """
     from hourglass.inference.sinks import output_folder
     from hourglass.inference.video.frames import Selection, parse_size, parse_time
+    from hourglass.inference.video.open_video import open_clip
     from hourglass.inference.video.pipeline import Outputs, run_video
-    from hourglass.inference.video.reader import open_clip
     from hourglass.inference.video.smooth import smoothing
 
     smooth = smoothing(options.smooth or SMOOTH)
@@ -164,7 +164,7 @@ def predict_video(
 
 def output_stem(name: str) -> str:
     """What the results of a source are called: `clip`, `camera0`, `stdin`, the pictures' folder or prefix."""
-    from hourglass.inference.video.reader import kind_of
+    from hourglass.inference.video.open_video import kind_of
 
     if name == "-":
         return "stdin"

@@ -52,10 +52,10 @@ def score(
 
     Which of two is better: hourglass score new.json --truth valid.h5 --against old.json --bootstrap 1000
     """
-    from hourglass.scoring.predictions import read_predictions
-    from hourglass.scoring.report import Request, as_report, score_all
-    from hourglass.scoring.tables import print_scores
-    from hourglass.scoring.truth import read_truth, with_visibility_of
+    from hourglass.evaluation.scoring.predictions import read_predictions
+    from hourglass.evaluation.scoring.report import Request, as_report, score_all
+    from hourglass.evaluation.scoring.tables import print_scores
+    from hourglass.evaluation.scoring.truth import read_truth, with_visibility_of
 
     request = Request(
         protocols=protocol,
@@ -97,6 +97,6 @@ def _write_json(json: str, report: dict[str, object]) -> None:
     if json == "-":
         sys.stdout.write(text)
         return
-    from hourglass.checkpoint import write_text_atomically
+    from hourglass.core.files import write_text_atomically
 
     write_text_atomically(Path(json), text)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hourglass.cli.detecting import DETECTOR_HELP, MIN_SCORE_HELP
+from hourglass.cli.options import DETECTOR_HELP, MIN_SCORE_HELP
 
 
 def serve(
@@ -59,7 +59,7 @@ def serve(
 
     Then: curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' localhost:8000/v1/pose
     """
-    from hourglass.cli.detecting import check_options, open_detector
+    from hourglass.cli.options import check_options, open_detector
     from hourglass.serving.settings import Settings
 
     check_options(None, None, detector, min_score, None)

@@ -29,7 +29,7 @@ def train(
 
     Without any data: hourglass train synthetic_tiny
     """
-    from hourglass.recipe import find_recipe, load_recipe
+    from hourglass.recipe.recipe import find_recipe, load_recipe
 
     path = find_recipe(recipe)
     loaded = load_recipe(path, overrides or [])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.limbs import row_quantile
+from hourglass.data.formats.person_scale import row_quantile
 from hourglass.doctor.people import Bool, Float, People
 
 LONG_SHARE = 0.75

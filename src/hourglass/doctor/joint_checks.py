@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from hourglass.data.crops import BOX_MARGIN, OUTSIDE_SHARE
+from hourglass.data.formats.crops import BOX_MARGIN, OUTSIDE_SHARE
 from hourglass.doctor.body import Body, box_side_px, relative, robust_z
 from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
 from hourglass.doctor.people import Float, People

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import Annotations
-from hourglass.data.picture_files import find_pictures
-from hourglass.skeleton import Skeleton
-from hourglass.structs import OCCLUDED, PersonRecord
+from hourglass.core.skeleton import Skeleton
+from hourglass.core.structs import OCCLUDED, PersonRecord
+from hourglass.data.formats.annotations import Annotations
+from hourglass.data.formats.picture_files import find_pictures
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]

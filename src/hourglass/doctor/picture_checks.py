@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hourglass.data.images import ImageError, image_size
+from hourglass.data.loading.images import ImageError, image_size
 from hourglass.doctor.findings import LEAK_SHARE, Finding, Suspect, level_of
 from hourglass.doctor.people import People
 from hourglass.doctor.set_checks import photo_splits

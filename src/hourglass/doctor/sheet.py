@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hourglass.data.images import ImageError, read_image
+from hourglass.core.geometry import apply, crop_matrix, warp
+from hourglass.data.loading.images import ImageError, read_image
 from hourglass.doctor.examine import Diagnosis
 from hourglass.doctor.findings import LEVELS, Suspect
 from hourglass.doctor.people import People
-from hourglass.draw import RGB, contact_sheet, draw_pose
-from hourglass.geometry import apply, crop_matrix, warp
+from hourglass.drawing.draw import RGB, contact_sheet, draw_pose
 
 COLUMNS, CELL_PX, STRIP_PX, GAP_PX = 6, 240, 26, 8
 
@@ -60,7 +60,7 @@ def save(path: Path, picture: RGB) -> None:
     """Write a sheet, as JPEG or PNG by the file's ending; raises OSError when it can't be written."""
     from PIL import Image
 
-    from hourglass.checkpoint import write_atomically
+    from hourglass.core.files import write_atomically
 
     kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
     options = {} if kind == "PNG" else {"quality": 88}

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from hourglass.data.limbs import row_quantile
+from hourglass.data.formats.person_scale import row_quantile
 from hourglass.doctor.body import Body
 from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
 from hourglass.doctor.people import Bool, Float, People

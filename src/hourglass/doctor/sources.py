@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from glob import escape, glob
 from pathlib import Path
 
-from hourglass.data.annotation_files import read_annotations
-from hourglass.data.annotations import Annotations
-from hourglass.data.files import read_hdf5, read_json, read_mat
+from hourglass.core.skeleton import FLIC11, LSP14
+from hourglass.data.formats.annotation_files import read_annotations
+from hourglass.data.formats.annotations import Annotations
+from hourglass.data.formats.read_files import read_hdf5, read_json, read_mat
 from hourglass.doctor.people import Part, part_of_records
-from hourglass.skeleton import FLIC11, LSP14
 
 KINDS = ("lspet", "lsp", "mpii", "flic", "coco", "pack", "synthetic")
 
@@ -172,7 +172,7 @@ def _read(
     try:
         if not _is_object(file):
             return read_annotations(file, category=category), (), {}
-        from hourglass.data.coco import read_file
+        from hourglass.data.formats.coco import read_file
 
         coco = read_file(file, category)
         sizes = {name: size for name, size in zip(coco.names, coco.sizes, strict=True) if size is not None}
@@ -206,7 +206,7 @@ def _can_be_read(file: Path) -> bool:
 
 
 def _packed(file: Path) -> Found:
-    from hourglass.data.pack import load_records, read_facts
+    from hourglass.data.packs.pack import load_records, read_facts
 
     parts = tuple(
         part_of_records(records, file, split)
@@ -217,7 +217,7 @@ def _packed(file: Path) -> Found:
 
 
 def _rendered() -> Found:
-    from hourglass.data.synthetic import load_records
+    from hourglass.synthetic.render import load_records
 
     seeds = {"train": 0, "val": 1_000_000}
     parts = tuple(

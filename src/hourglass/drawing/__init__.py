@@ -1,0 +1,1 @@
+"""Poses on pictures, plots, and diagrams of networks."""

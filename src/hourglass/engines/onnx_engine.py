@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hourglass.checkpoint import write_atomically
+from hourglass.core.files import write_atomically
 from hourglass.engines import seal
 from hourglass.engines.engine import (
     ENTRY,

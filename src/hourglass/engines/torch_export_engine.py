@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import torch
 from torch import Tensor, nn
 
-from hourglass.checkpoint import write_atomically
+from hourglass.core.files import write_atomically
 from hourglass.engines.engine import (
     ENTRY,
     EngineError,
@@ -24,8 +24,8 @@ from hourglass.engines.engine import (
     stage_names,
     stages_of,
 )
+from hourglass.engines.pt2 import Program, parse
 from hourglass.engines.pt2_file import open_archive
-from hourglass.engines.pt2_program import Program, parse
 
 _STUMBLES = (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, RecursionError)
 """What damaged or foreign parts of a file make its readers raise."""

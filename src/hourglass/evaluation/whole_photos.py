@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.data.annotations import find_photos
-from hourglass.data.coco import CocoFile
-from hourglass.data.images import read_image
-from hourglass.data.loader import ahead
-from hourglass.evaluate import Predictions, rows_of
-from hourglass.evaluate_coco import Results
-from hourglass.inference.boxes import Detector
+from hourglass.core.structs import PersonRecord
+from hourglass.data.formats.annotations import find_photos
+from hourglass.data.formats.coco import CocoFile
+from hourglass.data.loading.images import read_image
+from hourglass.data.loading.loader import ahead
+from hourglass.evaluation.evaluate import Predictions, rows_of
+from hourglass.evaluation.evaluate_coco import Results
+from hourglass.inference.detection.boxes import Detector
+from hourglass.inference.detection.suppress import distinct
 from hourglass.inference.people import look
-from hourglass.inference.pose import Pose
-from hourglass.inference.suppress import distinct
-from hourglass.structs import PersonRecord
+from hourglass.inference.poses.pose import Pose
 
 
 def find_boxes(
@@ -60,7 +60,7 @@ def without_doubles(
     scores: Sequence[float],
     nms_oks: float,
 ) -> Results:
-    """The results of people who are there once, in their order, as `inference.suppress` chooses them.
+    """The results of people who are there once, in their order, as `inference.detection.suppress` chooses them.
 
     Args:
         results: of all `records`, in their order.

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from hourglass.checkpoint import WeightFacts
 from hourglass.inference.forward import merge_views, read_stage
+from hourglass.weights.checkpoint import WeightFacts
 
 NAMES = ("keypoints", "scores")
 """What the answers before the stages are called in an exported file."""

@@ -7,7 +7,7 @@ from importlib import metadata as installed
 import torch
 from torch import Tensor
 
-from hourglass.checkpoint import WeightFacts
+from hourglass.weights.checkpoint import WeightFacts
 
 _DECODINGS = {
     "argmax": "the highest cell",

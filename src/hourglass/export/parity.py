@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hourglass import geometry
-from hourglass.checkpoint import WeightFacts
-from hourglass.evaluate import Predictions, score
+from hourglass.core import geometry
+from hourglass.evaluation.evaluate import Predictions, score
 from hourglass.export.people import People
 from hourglass.inference.forward import merge_views, read_stage
+from hourglass.weights.checkpoint import WeightFacts
 
 Progress = Callable[[int, int], None]
 

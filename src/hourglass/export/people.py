@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from hourglass.checkpoint import WeightFacts
-from hourglass.data import pack
-from hourglass.data.dataset import make_sample
-from hourglass.data.images import read_image
-from hourglass.data.loader import ahead
-from hourglass.data.synthetic import load_records as render_records
+from hourglass.core.skeleton import LSP14, SKELETONS
+from hourglass.core.structs import PersonRecord
+from hourglass.data.loading.dataset import make_sample
+from hourglass.data.loading.images import read_image
+from hourglass.data.loading.loader import ahead
+from hourglass.data.packs import pack
+from hourglass.inference.inputs_outputs import expand
 from hourglass.inference.predictor import Predictor
-from hourglass.inference.sources import expand
-from hourglass.skeleton import LSP14, SKELETONS
-from hourglass.structs import PersonRecord
+from hourglass.synthetic.render import load_records as render_records
+from hourglass.weights.checkpoint import WeightFacts
 
 RENDERED = 64
 """People that are drawn where no photos are given."""

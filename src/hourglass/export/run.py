@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hourglass.build import load_network
-from hourglass.checkpoint import WeightFacts
 from hourglass.engines.engine import EngineError
 from hourglass.export.parity import FP32, INT8, Parity, Progress, Tolerance, compare, misses
 from hourglass.export.people import People
 from hourglass.export.write import Crops, Say, Target, check_plain, check_target, write
+from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.load import load_network
 
 
 class ParityError(ValueError):

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hourglass.checkpoint import WeightFacts
 from hourglass.engines import onnx_engine, openvino_engine, torch_export_engine
 from hourglass.engines.engine import EngineError, Signature, example
 from hourglass.export import decoded
 from hourglass.export.metadata import describe
 from hourglass.models.anytime import FirstStacks
 from hourglass.models.multi_scale import MultiScaleStackedHourglass
+from hourglass.weights.checkpoint import WeightFacts
 
 Target = Literal["onnx", "openvino", "torch-export"]
 TARGETS: tuple[Target, ...] = get_args(Target)

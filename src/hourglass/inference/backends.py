@@ -7,7 +7,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hourglass.checkpoint import WeightFacts
 from hourglass.engines.engine import EngineError, Signature
 from hourglass.engines.onnx_engine import OnnxNetwork
 from hourglass.engines.onnx_engine import convert as to_onnx
@@ -17,6 +16,7 @@ from hourglass.engines.torch_export_engine import TorchExportNetwork
 from hourglass.inference.device import choose_precision
 from hourglass.models.anytime import FirstStacks, staged
 from hourglass.models.folding import fold_batch_norms
+from hourglass.weights.checkpoint import WeightFacts
 
 Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
 

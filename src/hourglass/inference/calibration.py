@@ -7,13 +7,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.build import load_network
-from hourglass.data import pack
-from hourglass.data.dataset import make_sample
-from hourglass.data.images import read_image
-from hourglass.data.loader import ahead
+from hourglass.data.loading.dataset import make_sample
+from hourglass.data.loading.images import read_image
+from hourglass.data.loading.loader import ahead
+from hourglass.data.packs import pack
+from hourglass.inference.inputs_outputs import expand
 from hourglass.inference.predictor import Predictor
-from hourglass.inference.sources import expand
+from hourglass.weights.load import load_network
 
 MOST = 300
 """Crops that are measured; more change nothing."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from hourglass import heatmap
-from hourglass.checkpoint import WeightFacts
-from hourglass.geometry import heatmap_to_input
-from hourglass.spatial_softmax import spatial_softmax, unit_peak
+from hourglass.core.geometry import heatmap_to_input
+from hourglass.models import heatmap
+from hourglass.models.spatial_softmax import spatial_softmax, unit_peak
+from hourglass.weights.checkpoint import WeightFacts
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hourglass.build import channels_last, load_network
-from hourglass.checkpoint import WeightFacts, WeightsError
-from hourglass.data.pixels import RGB
-from hourglass.inference.boxes import Detector, detect
+from hourglass.data.loading.pixels import RGB
+from hourglass.inference.detection.boxes import Detector, detect
 from hourglass.inference.detection.centers import boxes_of, in_picture, photo_matrix, whole_view
+from hourglass.models.build import channels_last
+from hourglass.weights.checkpoint import WeightFacts, WeightsError
+from hourglass.weights.load import load_network
 
 FINDER = "people_finder"
 """The build of finders, and the bundled one's name."""

@@ -10,25 +10,26 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hourglass.build import channels_last, load_network
-from hourglass.checkpoint import WeightFacts, WeightsError
-from hourglass.data.images import read_image
-from hourglass.data.loader import ahead
-from hourglass.data.pixels import RGB, to_rgb
-from hourglass.geometry import apply, apply_covariance, box_around, crop_matrix, warp
-from hourglass.inference.anytime import answer_until_settled
+from hourglass.core.geometry import apply, apply_covariance, box_around, crop_matrix, warp
+from hourglass.core.skeleton import Skeleton
+from hourglass.data.loading.images import read_image
+from hourglass.data.loading.loader import ahead
+from hourglass.data.loading.pixels import RGB, to_rgb
 from hourglass.inference.backends import Backend, Stacks, make_runnable
-from hourglass.inference.boxes import Boxes, Detector, box_rows, from_detections, score_row
-from hourglass.inference.detectors import load_detector
+from hourglass.inference.detection.boxes import Boxes, Detector, box_rows, from_detections, score_row
+from hourglass.inference.detection.detectors import load_detector
+from hourglass.inference.detection.suppress import NMS_OKS, check_nms, distinct
 from hourglass.inference.device import Precision, choose_device
+from hourglass.inference.early_exit import answer_until_settled
 from hourglass.inference.forward import CropAnswer, answer_crops
 from hourglass.inference.people import FINDER, is_finder, look
-from hourglass.inference.pose import Pose
-from hourglass.inference.suppress import NMS_OKS, check_nms, distinct
-from hourglass.skeleton import Skeleton
+from hourglass.inference.poses.pose import Pose
+from hourglass.models.build import channels_last
+from hourglass.weights.checkpoint import WeightFacts, WeightsError
+from hourglass.weights.load import load_network
 
 Picture = str | Path | npt.NDArray[Any]
-"""A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.pixels.to_rgb`."""
+"""A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.loading.pixels.to_rgb`."""
 Matrix = npt.NDArray[np.float64]
 
 MAX_PASSES = 3

@@ -46,7 +46,7 @@ def write_picture(path: Path, image: npt.NDArray[np.uint8]) -> None:
     if not good:
         raise OSError(f"cannot write {path}: OpenCV can't encode a picture of {image.shape}")
 
-    from hourglass.checkpoint import write_atomically  # imports torch, and a folder's check needs none
+    from hourglass.core.files import write_atomically  # imports torch, and a folder's check needs none
 
     def write(part: Path) -> None:
         part.write_bytes(coded.tobytes())

@@ -19,7 +19,7 @@ from hourglass.models.multi_scale import mssh
 from hourglass.models.parts import ShapesOnly
 from hourglass.models.residual_stacked import residual_stacked
 from hourglass.models.size import trainable_parameters
-from hourglass.network_recipe import NetworkRecipe
+from hourglass.recipe.network import NetworkRecipe
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from hourglass.models.resnet import STRIDE as ENCODER_STRIDE
 from hourglass.models.resnet import ResNetEncoder
+from hourglass.models.spatial_softmax import normalise_maps, spatial_softmax
 from hourglass.models.stacked_hourglass import Normalise
-from hourglass.spatial_softmax import normalise_maps, spatial_softmax
 
 Feedback = Literal["softmax", "raw"]
 FEEDBACKS: tuple[Feedback, ...] = get_args(Feedback)

@@ -13,8 +13,8 @@ import math
 import torch
 from torch import nn
 
+from hourglass.core.skeleton import Skeleton
 from hourglass.models.stacked_hourglass import NO_MEAN, RGB, UNIT_STD, StackedHourglass
-from hourglass.skeleton import Skeleton
 
 MAPS = ("centre", "right", "down", "log width", "log height")
 """What the maps of a stage are, in order."""

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from hourglass.inference.predictor import Predictor
-from hourglass.page.files import KINDS, page_files
-from hourglass.page.model import model_json
-from hourglass.page.samples import SEEDS, sample_jpeg
 from hourglass.serving import openapi
-from hourglass.serving.answers import answer_json
 from hourglass.serving.batching import Batcher, Job
-from hourglass.serving.guard import Guard, error_headers, error_json
-from hourglass.serving.intake import Ask, read_ask
 from hourglass.serving.metrics import Metrics
-from hourglass.serving.pictures import Budget, decoded_bytes, prepare
+from hourglass.serving.middleware import Guard, error_headers, error_json
 from hourglass.serving.reading import Loan, loan, read_body
+from hourglass.serving.requests import Ask, read_ask
+from hourglass.serving.responses import answer_json
 from hourglass.serving.settings import Refused, Settings
+from hourglass.serving.uploads import Budget, decoded_bytes, prepare
+from hourglass.web.model import model_json
+from hourglass.web.pages import KINDS, page_files
+from hourglass.web.samples import SEEDS, sample_jpeg
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -225,7 +225,7 @@ def _add_page(app: Any, service: Service) -> None:
     from fastapi import Request, Response
 
     # Read once, so that no request can name a path.
-    files = page_files(__package__)
+    files = page_files("hourglass.web.server")
 
     def page_file(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 
-from hourglass.inference.pose import Pose
+from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor, Request
 from hourglass.serving.settings import Refused
 

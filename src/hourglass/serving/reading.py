@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hourglass.serving.pictures import Budget
 from hourglass.serving.settings import Refused, Settings
+from hourglass.serving.uploads import Budget
 
 _COPIES = 2
 """A body is held twice: as it came, and as the files that were taken out of it."""

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from hourglass.geometry import input_to_heatmap
+from hourglass.core.geometry import input_to_heatmap
+from hourglass.core.structs import Batch
 from hourglass.models.deeppose import MIN_DIAMETER, DeepPose, Regressor, pose_diameter
-from hourglass.structs import Batch
 
 MIN_SAMPLES = 3
 """A joint seen less often borrows the statistics of all joints."""

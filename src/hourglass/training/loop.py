@@ -12,20 +12,20 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from hourglass.build import load_photos, load_records, load_sources
-from hourglass.checkpoint import save_weights, write_atomically
-from hourglass.data.dataset import Image, TrainingCrops, decode_all
-from hourglass.data.draws import Mix
-from hourglass.data.loader import AnyCrops, training_batches, training_windows
+from hourglass.core.files import write_atomically
+from hourglass.core.skeleton import SKELETONS
+from hourglass.core.structs import PersonRecord
+from hourglass.data.loading.dataset import Image, TrainingCrops, decode_all
+from hourglass.data.loading.draws import Mix
+from hourglass.data.loading.loader import AnyCrops, training_batches, training_windows
+from hourglass.data.loading.mixture import MixedCrops, check_names
 from hourglass.data.loading.photos import TrainingPhotos, decode_photos, photo_batches, photo_px
-from hourglass.data.mixture import MixedCrops, check_names
-from hourglass.data.shards_open import open_set
-from hourglass.data.stream import StreamedCrops
+from hourglass.data.loading.records import load_records, load_sources
+from hourglass.data.packs.open_pack import open_set
+from hourglass.data.packs.stream import StreamedCrops
 from hourglass.models.deeppose import DeepPose
 from hourglass.models.people_finder import SKELETON as FINDER_SKELETON
-from hourglass.recipe import Recipe, recipe_to_yaml
-from hourglass.skeleton import SKELETONS
-from hourglass.structs import PersonRecord
+from hourglass.recipe.recipe import Recipe, recipe_to_yaml
 from hourglass.training.cascade import begin_stage, fit_displacements, set_displacements
 from hourglass.training.logs import Row, RunLog, read_rows
 from hourglass.training.ranks import (
@@ -49,6 +49,8 @@ from hourglass.training.step import Meter, train_step
 from hourglass.training.terms import AnyBatch
 from hourglass.training.validate import Validation, share_of, validate
 from hourglass.training.validate_finder import PhotoValidation, photo_facts, validate_finder
+from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.load import load_photos
 
 Examples = AnyCrops | TrainingPhotos
 """What is trained on: crops of people, or whole photos."""
@@ -356,6 +358,6 @@ def _stop_flag(same_s: float = 0.0) -> Iterator[list[float]]:
 
 
 def _draw_curve(out: Path) -> None:
-    from hourglass.plots import training_curve
+    from hourglass.drawing.plots import training_curve
 
     training_curve(read_rows(out / "log.jsonl"), out / "curve.png")

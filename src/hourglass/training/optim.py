@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hourglass.recipe import OptimiserRecipe, ScheduleRecipe
+from hourglass.recipe.recipe import OptimiserRecipe, ScheduleRecipe
 
 _WARMUP_START = 0.1
 

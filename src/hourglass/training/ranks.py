@@ -12,8 +12,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
 
-from hourglass.recipe import Recipe, RecipeError, recipe_to_yaml
-from hourglass.structs import PersonRecord
+from hourglass.core.structs import PersonRecord
+from hourglass.recipe.network import RecipeError
+from hourglass.recipe.recipe import Recipe, recipe_to_yaml
 from hourglass.training.setup import TrainingError
 
 T = TypeVar("T")

@@ -12,10 +12,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
-from hourglass.checkpoint import WeightsError
 from hourglass.inference.device import computes_bf16
-from hourglass.recipe import Duration, Recipe, RecipeError, recipe_to_yaml
+from hourglass.recipe.network import RecipeError
+from hourglass.recipe.recipe import Duration, Recipe, recipe_to_yaml
 from hourglass.training.memory import keep_freed_memory
+from hourglass.weights.checkpoint import WeightsError
 
 log = logging.getLogger(__name__)
 

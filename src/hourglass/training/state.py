@@ -11,11 +11,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hourglass.build import build_network, channels_last, facts_of, load_network
-from hourglass.checkpoint import WeightFacts, WeightsError, load_checkpoint, save_checkpoint
+from hourglass.core.skeleton import Skeleton
+from hourglass.models.build import build_network, channels_last
 from hourglass.models.deeppose import DeepPose
-from hourglass.recipe import LOADER_ONLY, Recipe, recipe_to_yaml
-from hourglass.skeleton import Skeleton
+from hourglass.recipe.recipe import LOADER_ONLY, Recipe, recipe_to_yaml
 from hourglass.training.cascade import begin_stage, stage_of
 from hourglass.training.checkpointing import checkpoint_hourglasses
 from hourglass.training.compiling import compile_or_say
@@ -23,6 +22,8 @@ from hourglass.training.optim import Ema, make_optimiser
 from hourglass.training.ranks import everywhere, together
 from hourglass.training.setup import RunPlan, check_same_recipe, precision_of
 from hourglass.training.sync_norm import synchronise_batch_norm
+from hourglass.weights.checkpoint import WeightFacts, WeightsError, load_checkpoint, save_checkpoint
+from hourglass.weights.load import facts_of, load_network
 
 log = logging.getLogger(__name__)
 

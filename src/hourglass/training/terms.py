@@ -8,17 +8,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hourglass import heatmap
-from hourglass.adaptive import adaptive_weights
+from hourglass.core.geometry import input_to_heatmap
+from hourglass.core.structs import Batch
 from hourglass.data.loading.photos import PhotoBatch
-from hourglass.geometry import input_to_heatmap
-from hourglass.losses import coordinate_loss, heatmap_loss, joint_losses
+from hourglass.models import heatmap
 from hourglass.models.deeppose import DeepPose
-from hourglass.recipe import Recipe
-from hourglass.spatial_softmax import LEAST_SHARE, cross_entropy, scheduled_truth
-from hourglass.structs import Batch
+from hourglass.models.spatial_softmax import LEAST_SHARE, cross_entropy, scheduled_truth
+from hourglass.recipe.recipe import Recipe
+from hourglass.training.adaptive_weights import adaptive_weights
 from hourglass.training.cascade import training_inputs, training_weight
 from hourglass.training.center_loss import center_loss
+from hourglass.training.losses import coordinate_loss, heatmap_loss, joint_losses
 
 _CHAINED_STRIDE = 8
 """Input pixels per heatmap cell of a chained network's answer."""

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hourglass.checkpoint import save_weights
-from hourglass.data.dataset import Image
-from hourglass.evaluate import Predictions, predict_records, score
-from hourglass.structs import PersonRecord
+from hourglass.core.structs import PersonRecord
+from hourglass.data.loading.dataset import Image
+from hourglass.evaluation.evaluate import Predictions, predict_records, score
 from hourglass.training.logs import RunLog
 from hourglass.training.ranks import share_buffers, sum_over_ranks
 from hourglass.training.state import BEST, METRIC, Trainer
+from hourglass.weights.checkpoint import save_weights
 
 BATCH = 32
 """People who are answered in one go, and the smallest share of a process."""

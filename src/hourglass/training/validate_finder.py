@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.checkpoint import save_weights
 from hourglass.data.formats.photos import PhotoRecord
-from hourglass.data.loader import ahead
+from hourglass.data.loading.loader import ahead
 from hourglass.data.loading.photos import read_reduced
 from hourglass.evaluation.finding import FindingCurve, curve_of
 from hourglass.inference.detection.centers import whole_view
@@ -18,6 +17,7 @@ from hourglass.inference.people import PeopleFinder
 from hourglass.training.logs import RunLog
 from hourglass.training.ranks import gather, share_buffers
 from hourglass.training.state import BEST, Trainer
+from hourglass.weights.checkpoint import save_weights
 
 FALSE_PER_PHOTO = 0.25
 """The threshold is the one at which so many boxes a photo are false."""

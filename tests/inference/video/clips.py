@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hourglass.checkpoint import WeightFacts
+from hourglass.core.skeleton import Skeleton
 from hourglass.inference.predictor import Predictor
-from hourglass.recipe import NetworkRecipe
-from hourglass.skeleton import Skeleton
+from hourglass.recipe.network import NetworkRecipe
+from hourglass.weights.checkpoint import WeightFacts
 
 RGB = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]

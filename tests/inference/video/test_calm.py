@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from hourglass.inference.pose import Pose
+from hourglass.inference.poses.pose import Pose
 from hourglass.inference.video.calm import Calmer, JitterMeter
-from hourglass.inference.video.journal import Person, Record
+from hourglass.inference.video.joints_log import Person, Record
 from hourglass.inference.video.smooth import (
     OneEuro,
     SavitzkyGolay,

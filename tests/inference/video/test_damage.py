@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hourglass.inference.video.frames import Clip, Frame, Selection, VideoError
-from hourglass.inference.video.reader import open_clip
+from hourglass.inference.video.open_video import open_clip
 from inference.video.clips import break_packet, needs_av, number_of, write_clip
 
 pytestmark = needs_av

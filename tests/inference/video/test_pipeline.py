@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from hourglass.inference.video.frames import Clip, Frame, Item, Selection
-from hourglass.inference.video.journal import Record
+from hourglass.inference.video.joints_log import Record
+from hourglass.inference.video.open_video import open_clip
 from hourglass.inference.video.pipeline import DEPTH, Outputs, Progress, run_video
-from hourglass.inference.video.reader import open_clip
 from hourglass.inference.video.smooth import OneEuro, SavitzkyGolay, Smoothing
 from hourglass.inference.video.track import Follower
 from hourglass.inference.video.writer import VideoWriter
@@ -125,7 +125,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from hourglass.inference.video import pipeline
-from hourglass.inference.video.reader import open_clip
+from hourglass.inference.video.open_video import open_clip
 from hourglass.inference.video.smooth import SavitzkyGolay
 from inference.video.clips import dot_predictor
 follow = pipeline.Follower.__call__
@@ -186,7 +186,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from hourglass.inference.video.pipeline import Outputs, run_video
-from hourglass.inference.video.reader import open_clip
+from hourglass.inference.video.open_video import open_clip
 from hourglass.inference.video.smooth import SavitzkyGolay
 from inference.video.clips import dot_predictor
 done = run_video(open_clip("-", None, 25, (128, 96)), dot_predictor(), Outputs(Path(sys.argv[2])), "r",

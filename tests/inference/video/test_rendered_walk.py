@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hourglass.data.synthetic import walk
 from hourglass.inference.predictor import Predictor
 from hourglass.inference.video.smooth import jitter, one_euro, savitzky_golay
 from hourglass.inference.video.track import Follower
+from hourglass.synthetic.render import walk
 
 FPS = 25.0
 Array = np.ndarray

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hourglass.inference.forward import CropAnswer
-from hourglass.inference.video.journal import Person, Record
+from hourglass.inference.video.joints_log import Person, Record
 from hourglass.inference.video.track import Follower
 from inference.video.clips import RGB, Points, dot_predictor, dotted, triangle
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hourglass.inference.video.journal import Person, Record
+from hourglass.inference.video.joints_log import Person, Record
 from hourglass.inference.video.track import DETECT_EVERY, Follower
 from inference.video.clips import RGB, Points, dot_predictor, dotted, triangle
 

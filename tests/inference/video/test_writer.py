@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hourglass.inference.video.frames import Clip, Selection, Sound, VideoError
-from hourglass.inference.video.reader import open_clip
+from hourglass.inference.video.open_video import open_clip
 from hourglass.inference.video.writer import VideoWriter, choose_suffix, encoder_name
 from inference.video.clips import needs_av, number_of, numbered, packets, video_frames, write_clip
 

@@ -1,0 +1,1 @@
+"""Annotation files, one reader a format."""

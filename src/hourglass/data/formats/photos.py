@@ -7,10 +7,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.annotations import check_photos
-from hourglass.data.coco_fields import Entry, crowds, numbers_of, objects, optional, picture_number, pictures
-from hourglass.data.files import Where, check_file, check_finite, read_json, rows_of
-from hourglass.data.picture_files import find_pictures
+from hourglass.data.formats.annotations import check_photos
+from hourglass.data.formats.coco_fields import (
+    Entry,
+    crowds,
+    numbers_of,
+    objects,
+    optional,
+    picture_number,
+    pictures,
+)
+from hourglass.data.formats.picture_files import find_pictures
+from hourglass.data.formats.read_files import Where, check_file, check_finite, read_json, rows_of
 
 Corners = npt.NDArray[np.float32]
 """(N, 4): x and y of the upper left and of the lower right corner, in pixels from the picture's edges."""

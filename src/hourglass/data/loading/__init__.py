@@ -1,0 +1,1 @@
+"""Records to crops to batches."""

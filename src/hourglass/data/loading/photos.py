@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hourglass import geometry
-from hourglass.data.augment import IDENTITY, Augmentation, generator, recolour, sample
-from hourglass.data.draws import Mix
+from hourglass.core import geometry
 from hourglass.data.formats.photos import Corners, PhotoRecord
-from hourglass.data.images import read_image
-from hourglass.data.loader import ahead, training_keys
-from hourglass.recipe import AugmentRecipe
+from hourglass.data.loading.augment import IDENTITY, Augmentation, generator, recolour, sample
+from hourglass.data.loading.draws import Mix
+from hourglass.data.loading.images import read_image
+from hourglass.data.loading.loader import ahead, training_keys
+from hourglass.recipe.recipe import AugmentRecipe
 
 if TYPE_CHECKING:
     import torch

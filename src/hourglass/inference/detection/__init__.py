@@ -1,0 +1,1 @@
+"""Who is there: boxes, files of boxes, detectors."""

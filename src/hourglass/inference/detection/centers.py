@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from hourglass import geometry
-from hourglass.data.pixels import RGB
-from hourglass.inference.boxes import overlaps
-from hourglass.inference.suppress import surest
+from hourglass.core import geometry
+from hourglass.data.loading.pixels import RGB
+from hourglass.inference.detection.boxes import overlaps
+from hourglass.inference.detection.suppress import surest
 
 SIZE_PX = 32.0
 """Input pixels that the maps' sides are logarithms over."""

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from hourglass.inference.video.journal import Person, Record
+from hourglass.inference.video.joints_log import Person, Record
 from hourglass.inference.video.smooth import (
     OneEuro,
     OneEuroState,

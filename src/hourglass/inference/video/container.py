@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.pixels import RGB
+from hourglass.data.loading.pixels import RGB
 from hourglass.inference.video.frames import Selection, VideoError
 
 _DEMUX_FAILURES = 16

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hourglass.data.images import ImageError, read_image
-from hourglass.inference.sources import expand
+from hourglass.data.loading.images import ImageError, read_image
+from hourglass.inference.inputs_outputs import expand
 from hourglass.inference.video.frames import Clip, Frame, Item, Selection
 
 _NUMBER = re.compile(r"%(0?)(\d*)d")

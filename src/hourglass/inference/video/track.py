@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from hourglass.data.pixels import RGB
-from hourglass.geometry import box_around
-from hourglass.inference.boxes import Boxes, overlaps
-from hourglass.inference.pose import Pose
+from hourglass.core.geometry import box_around
+from hourglass.data.loading.pixels import RGB
+from hourglass.inference.detection.boxes import Boxes, overlaps
+from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import SEEN, Predictor, Request, Square
-from hourglass.inference.video.journal import Person, Record, as_written
+from hourglass.inference.video.joints_log import Person, Record, as_written
 
 LOST = 0.5
 """A person is lost when a smaller share of the joints scores above `predictor.SEEN`."""

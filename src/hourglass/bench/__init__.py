@@ -1,0 +1,1 @@
+"""What is measured: time, memory, scores, designs."""

@@ -1,0 +1,1 @@
+"""What everything stands on: joints, annotated people, coordinates, files."""

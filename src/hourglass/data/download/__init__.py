@@ -1,0 +1,1 @@
+"""Data sets by name: where they come from, fetched, unpacked and checked."""

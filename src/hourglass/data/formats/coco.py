@@ -1,0 +1,251 @@
+"""COCO keypoints JSON: COCO's own files, and anyone's data in that form, with any skeleton.
+
+Keypoint coordinates are read as 0-based pixel indexes, as nearly all code does: COCO's annotators clicked
+whole pixels. A `bbox` is an area: x to x + width covers the pixels x to x + width - 1.
+
+Ours on top of COCO's fields: an annotation may tell its own `crop` (`center` and `side_px`, 0-based pixels),
+its `split` (else its picture's counts), `keypoint_scores` in 0..1 (how much each label counts in training,
+for labels that a machine made), and `lengths` in pixels, such as `head`; the file may hold an object
+`hourglass` that says where the people came from.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hourglass.core.structs import NOT_LABELLED, PersonRecord
+from hourglass.data.formats import coco_fields as fields
+from hourglass.data.formats.annotations import Annotations, log_left_out, records
+from hourglass.data.formats.crops import BOX_MARGIN, MIN_SIDE_PX, without_far_outside
+from hourglass.data.formats.picture_files import find_pictures
+from hourglass.data.formats.read_files import Where, check_file, check_finite, listed, read_json
+from hourglass.data.loading.images import ImageError, image_size
+
+Key = int | str
+_Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CocoFile:
+    """Everybody of one category, and the pictures they are in.
+
+    Args:
+        people: N of them in the file's order, crowds and people without labelled joints included. A crop is
+            1.25 times the longer side of `bbox`, or of the box around the labelled joints where there is
+            none, unless the annotation tells its own.
+        image: (N,) int64, number of each person's picture, from 0.
+        own_crop: (N,) True where the annotation tells its own crop.
+        names: file names of all P pictures, in the order of their ids; the id itself where there is none.
+        ids: their ids.
+        sizes: their width and height in pixels, or None where the file tells none.
+        keys: id and file name of each picture to its number.
+        category: id of the category that was read.
+        ours: the file's object `hourglass`, if it has one.
+    """
+
+    people: Annotations
+    image: npt.NDArray[np.int64]
+    own_crop: npt.NDArray[np.bool_]
+    names: tuple[str, ...]
+    ids: tuple[Key, ...]
+    sizes: tuple[tuple[int, int] | None, ...]
+    keys: Mapping[Key, int]
+    category: int
+    ours: Mapping[str, Any] = field(default_factory=dict)
+
+    def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "CocoFile":
+        """The same pictures with some of the people: by row numbers, or (N,) bool."""
+        index = np.arange(len(self.image))[np.asarray(rows, None if len(rows) else np.int64)]
+        people, image = self.people.take(index), self.image[index]
+        return replace(self, people=people, image=image, own_crop=self.own_crop[index])
+
+
+def read_file(file: Path, category: str | None = None) -> CocoFile:
+    """Read everybody of a category.
+
+    Args:
+        file: JSON, packed with gzip or not.
+        category: its name; needed only where several have keypoints.
+
+    Raises ValueError or FileNotFoundError naming the file, the annotation's id and the field.
+    """
+    check_file(file, "annotations")
+    return parse(read_json(file), file, category)
+
+
+def read_annotations(file: Path, category: str | None = None) -> Annotations:
+    """The people of `read_file`."""
+    return read_file(file, category).people
+
+
+def load_records(
+    annotations: Path,
+    images: Path,
+    category: str | None = None,
+    *,
+    split: str = "",
+    sides: str = "",
+    crop: str = "",
+) -> list[PersonRecord]:
+    """The annotated people, in the file's order; `image_id` is the photo's file name, `person_id` the
+    annotation's id.
+
+    Crowds and people without labelled keypoints are left out, and people with a single joint and no box. A
+    joint far outside its picture counts as not labelled (see `crops.without_far_outside`).
+
+    Args:
+        annotations: the JSON file.
+        images: the folder that its `file_name`s start from.
+        category: which category to read; needed only where several have keypoints.
+        split: only people whose annotation names this split, in a file where any annotation names one.
+        sides: `observer` makes left and right those of who looks at the picture, see `sides`; empty leaves
+            them.
+        crop: `limbs` takes its side from the limbs' lengths, see `limbs`; empty or `box` is as above.
+
+    Raises ValueError or FileNotFoundError naming the file, the annotation's id and the field.
+    """
+    check_file(annotations, "annotations")
+    file = parse(read_json(annotations), annotations, category, named=True)
+    people = _near_their_pictures(of_split(file, split), images).people
+    if sides:
+        from hourglass.data.formats.left_right import with_sides
+
+        people = with_sides(people, sides)
+    if crop:
+        from hourglass.data.formats.person_scale import with_crop
+
+        people = with_crop(people, crop)
+    return records(people, images)
+
+
+def of_split(file: CocoFile, split: str) -> CocoFile:
+    """The people of a split, by their own words; everybody where nobody says any, or none is asked for.
+
+    Raises ValueError, with the splits that there are, when it has nobody.
+    """
+    told = sorted(set(file.people.splits) - {""})
+    if not split or not told:
+        return file
+    rows = np.array([word == split for word in file.people.splits], bool)
+    if not rows.any():
+        raise ValueError(f"{file.people.file} has nobody of the split {split!r}; it has {listed(told)}")
+    return file.take(rows)
+
+
+def parse(content: Any, file: Path, category: str | None = None, named: bool = False) -> CocoFile:
+    """As `read_file`, of content that is read already.
+
+    Args:
+        file: for messages.
+        named: refuse pictures without a file name.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds a JSON {type(content).__name__}, not an object as COCO's files do")
+    images, annotations, categories = (
+        fields.objects(content, name, file) for name in ("images", "annotations", "categories")
+    )
+    category_id, skeleton = fields.choose_category(categories, file, category)
+    ids, names, sizes = fields.pictures(images, file, named)
+    keys: dict[Key, int] = {name: number for number, name in enumerate(names)}
+    keys |= {key: number for number, key in enumerate(ids)}
+    entries, people_ids = fields.of_category(annotations, category_id, file)
+    labels = [f"{file}: annotation {number}" for number in people_ids]
+    where: Where = labels.__getitem__
+    image = [fields.picture_number(entry, keys, where, row) for row, entry in enumerate(entries)]
+    by_id = {entry["id"]: entry for entry in images}
+    images_by_number = [by_id[key] for key in ids]
+    keypoints, visibility = fields.joints(entries, skeleton, where)
+    box, has_box = fields.optional(entries, "bbox", (4,), where)
+    check_finite(box[:, None], has_box[:, None], ["'bbox'"], where)
+    area, has_area = fields.optional(entries, "area", (), where)
+    center, side_px, own_crop = fields.own_crops(entries, where)
+    made_center, made_side_px = made_crops(keypoints, visibility > NOT_LABELLED, box)
+    ours = content.get("hourglass")
+    ours = ours if isinstance(ours, dict) else {}
+    people = Annotations(
+        file=file,
+        form="coco",
+        what=f"the category {skeleton.name!r}",
+        skeleton=skeleton,
+        where=labels,
+        names=[names[number] for number in image],
+        ids=np.array(people_ids, np.int64),
+        splits=fields.splits(entries, [images_by_number[number] for number in image], where),
+        keypoints=keypoints,
+        visibility=visibility,
+        tells_hidden=ours.get("tells_hidden") is not False,
+        origin=0,
+        center=np.where(own_crop[:, None], center, made_center),
+        side_px=np.where(own_crop, side_px, made_side_px),
+        lengths=fields.lengths(entries, where),
+        box=box if has_box.any() else None,
+        area=area if has_area.any() else None,
+        crowd=fields.crowds(entries, where),
+        weight=fields.label_weights(entries, skeleton, where),
+    )
+    return CocoFile(people, np.array(image, np.int64), own_crop, names, ids, sizes, keys, category_id, ours)
+
+
+def made_crops(keypoints: _Float, labelled: npt.NDArray[np.bool_], box: _Float) -> tuple[_Float, _Float]:
+    """Centres (N, 2) and sides (N,) of square crops; NaN for who has neither a box nor two labelled joints.
+
+    Args:
+        keypoints: (N, J, 2), which count where `labelled` (N, J) and `box` is empty or NaN.
+        box: (N, 4) x, y, width, height.
+    """
+    center, side_px = np.full((len(box), 2), np.nan), np.full(len(box), np.nan)
+    boxed = (box[:, 2:] > 0).all(axis=1)
+    center[boxed], longer = box[boxed, :2] + (box[boxed, 2:] - 1) / 2, box[boxed, 2:].max(axis=1)
+    side_px[boxed] = np.maximum(longer * BOX_MARGIN, MIN_SIDE_PX)
+    rows = ~boxed & (labelled.sum(axis=1) >= 2)
+    seen, points = labelled[rows][..., None], keypoints[rows].astype(np.float32)
+    low = np.where(seen, points, np.float32(np.inf)).min(axis=1)
+    high = np.where(seen, points, np.float32(-np.inf)).max(axis=1)
+    center[rows] = (low + high) / 2
+    side_px[rows] = np.maximum((high - low).max(axis=1).astype(np.float64) * BOX_MARGIN, MIN_SIDE_PX)
+    return center, side_px
+
+
+def _near_their_pictures(file: CocoFile, images: Path) -> CocoFile:
+    """Joints far outside their picture unlabelled, and crops without them."""
+    people, sizes = file.people, dict(enumerate(file.sizes))
+    crowd = np.zeros(len(people), bool) if people.crowd is None else people.crowd
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row in np.flatnonzero(people.labelled.any(axis=1) & ~crowd).tolist():
+        number = int(file.image[row])
+        size = sizes[number] or _size_of(images, file.names[number])
+        sizes[number] = size
+        if size is not None:
+            groups.setdefault(size, []).append(row)
+    visibility = people.visibility.copy()
+    for (width, height), rows in groups.items():
+        points = people.keypoints[rows].astype(np.float32).reshape(-1, 2)
+        near = without_far_outside(points, visibility[rows].ravel(), width, height)
+        visibility[rows] = near.reshape(len(rows), -1)
+    far = (visibility != people.visibility).sum()
+    log_left_out(people.file, {"joints far outside their picture": int(far)})
+    box = np.full((len(people), 4), np.nan) if people.box is None else people.box
+    center, side_px = made_crops(people.keypoints, visibility > NOT_LABELLED, box)
+    own = file.own_crop
+    people = replace(
+        people,
+        visibility=visibility,
+        center=np.where(own[:, None], people.center, center),
+        side_px=np.where(own, people.side_px, side_px),
+    )
+    return replace(file, people=people)
+
+
+def _size_of(folder: Path, name: str) -> tuple[int, int] | None:
+    path = folder / name
+    if not path.is_file():
+        path = find_pictures(folder, [name])[0].get(name, path)
+    try:
+        return image_size(path)
+    except ImageError:
+        # A missing photo is reported with all the others, a damaged one by whoever reads it.
+        return None

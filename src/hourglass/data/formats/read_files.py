@@ -1,0 +1,154 @@
+"""Arrays out of HDF5, MATLAB and JSON files that may hold anything; each refusal is one sentence."""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hourglass.data.formats.matlab import Damaged, NewerVersion, read_variables
+
+MOST_BYTES = 2**30
+"""In the arrays of one file; a damaged header may ask for more than there is memory."""
+
+FARTHEST_PX = 1e8
+_TOO_FAR = "lies where no picture reaches"
+
+Shape = tuple[int | str, ...]
+"""What an array must look like; a letter stands for any size."""
+
+Where = Callable[[int], str]
+"""What messages call a row."""
+
+_Float = npt.NDArray[np.float64]
+
+
+def check_file(path: Path, what: str) -> None:
+    """Raise FileNotFoundError or ValueError naming the file unless it is one with something in it."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a file of {what}")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path} of {what}")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty")
+
+
+def read_hdf5(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The top-level arrays of an HDF5 file; raises ValueError naming it."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as content:
+            found, claimed = {}, 0
+            for name in content:
+                entry = content[name]
+                if isinstance(entry, h5py.Dataset):
+                    claimed += MOST_BYTES + 1 if entry.size is None else entry.nbytes
+                    if claimed > MOST_BYTES:
+                        raise ValueError(f"{name} claims {entry.shape} entries")
+                    found[str(name)] = np.asarray(entry[()])
+            return found
+    except Exception as error:  # the parser meets any bytes and raises what it likes
+        raise ValueError(
+            f"{path} is not an HDF5 file that can be read, or is cut off; get it again"
+        ) from error
+
+
+def read_mat(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The variables of a MATLAB file; raises ValueError naming it."""
+    try:
+        return read_variables(path)
+    except NewerVersion as error:
+        raise ValueError(f"{path} is a MATLAB 7.3 file; save it with -v7 and try again") from error
+    except Damaged as error:
+        raise ValueError(
+            f"{path} is not a MATLAB file that can be read, or is cut off ({error}); get it again"
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, packed with gzip or not; raises ValueError naming it."""
+    raw = path.read_bytes()
+    try:
+        return json.loads(_unpacked(raw) if raw[:2] == b"\x1f\x8b" else raw)
+    except (ValueError, RecursionError, EOFError, zlib.error, OSError) as error:
+        raise ValueError(f"{path} is not a whole JSON file ({error})") from error
+
+
+def _unpacked(raw: bytes) -> bytes:
+    with gzip.open(io.BytesIO(raw)) as packed:
+        content = packed.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"unpacked it has more than {MOST_BYTES} bytes")
+    return content
+
+
+def numbers(found: Mapping[str, Any], name: str, shape: Shape, path: Path) -> _Float:
+    """A field as float64, of the shape wanted; raises ValueError naming file, field and both shapes."""
+    if name not in found:
+        raise ValueError(f"{path} holds no '{name}', only {listed(sorted(map(str, found)))}")
+    array = np.asarray(found[name])
+    fits = array.ndim == len(shape) and all(
+        isinstance(want, str) or want == has for want, has in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind not in "iufb":
+        wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+        raise ValueError(
+            f"{path}: '{name}' is {array.dtype} of shape {array.shape}; expected numbers of shape {wanted}"
+        )
+    return array.astype(np.float64)
+
+
+def rows_of(path: Path, field: str = "", first: int | Sequence[int] = 0) -> Where:
+    """Names for the rows of a file or of a field in it, counted from `first`, or as that sequence counts."""
+    stem = f"{path}, '{field}'" if field else f"{path}"
+    return lambda row: f"{stem}: row {first + row if isinstance(first, int) else first[row]}"
+
+
+def column(entries: Sequence[Mapping[str, Any]], name: str, shape: tuple[int, ...], where: Where) -> _Float:
+    """One field of every entry of a JSON list, (N, *shape); raises ValueError naming file, row and field."""
+    try:
+        array = np.array([entry[name] for entry in entries])
+        if array.shape == (len(entries), *shape) and array.dtype.kind in "iuf":
+            return array.astype(np.float64)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        pass  # told below, with its row
+    for row, entry in enumerate(entries):
+        if name not in entry:
+            raise ValueError(f"{where(row)} has no '{name}'")
+        try:
+            value = np.array(entry[name])
+        except (ValueError, OverflowError):  # lists of unequal length inside
+            value = np.array("ragged")
+        if value.shape != shape or value.dtype.kind not in "iuf":
+            wanted = f"numbers of shape {shape}" if shape else "a number"
+            raise ValueError(f"{where(row)}: '{name}' is not {wanted}")
+    raise ValueError(f"{where(0)}: '{name}' is too large a number, here or further down")
+
+
+def check_finite(array: _Float, known: npt.NDArray[np.bool_], joints: Sequence[str], where: Where) -> None:
+    """Raise ValueError naming the first row and joint of (N, J) or (N, J, 2) that is no sensible number.
+
+    Args:
+        known: (N, J) where it should be one.
+    """
+    for problem, good in (
+        ("is not a finite number", np.isfinite(array)),
+        (_TOO_FAR, np.abs(array) < FARTHEST_PX),
+    ):
+        whole = good.all(-1) if array.ndim > known.ndim else good
+        for row, joint in np.argwhere(known & ~whole)[:1].tolist():
+            raise ValueError(f"{where(row)}: {joints[joint]} {problem}")
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names in a sentence, the first few of many; `nothing` for none."""
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,1 @@
+"""Crops of whole data sets in one file or in shards."""

@@ -1,0 +1,1 @@
+"""Annotations written in the formats that are read."""

@@ -1,0 +1,258 @@
+"""People as COCO keypoints JSON.
+
+A plain COCO reader finds nothing unusual: coordinates count from 0, an unlabelled joint is 0, 0, 0, and each
+annotation has a box and an area. Our own additions are a person's `crop`, `split` and `lengths`, and what the
+way back needs (`writers_restore`):
+
+| at the top, in `hourglass` | |
+|---|---|
+| `form`, `origin` | the file's form (`annotations.FORMS`) and what it called the first pixel |
+| `tells_hidden` | whether hidden joints were told from visible ones |
+| `crowds` | whether crowds were told from people |
+| `unlabelled` | what the file had for most of its unlabelled joints |
+| `lengths` | the names of the lengths |
+| `columns` | names and types of the further columns |
+| `skeleton` | the skeleton, where the category can't say it |
+
+| in `hourglass` of an annotation | |
+|---|---|
+| `made` | the `bbox` and `area` that were made up here; `crop`, null, where there is to be none |
+| `exact` | numbers that moving the origin would blur, and those of unlabelled joints |
+| `columns` | the person's values |
+
+They lie in each annotation so that they survive when other tools take some of the people out.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hourglass.core.skeleton import COCO17, Skeleton
+from hourglass.data.formats.annotations import Annotations
+from hourglass.data.formats.coco import Key, made_crops
+from hourglass.data.writers.shared import plain, plain_list, write_json
+
+VERSION = 1
+"""Of the object `hourglass`."""
+
+_Float = npt.NDArray[np.float64]
+_Bool = npt.NDArray[np.bool_]
+
+
+def write_coco(
+    people: Annotations,
+    file: Path,
+    force: bool = False,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
+    image_ids: Mapping[str, Key] | None = None,
+    category_id: int = 1,
+) -> None:
+    """`to_coco` as a file, packed if its name ends in .gz; raises as `shared.put` does."""
+    write_json(file, to_coco(people, sizes, image_ids, category_id), force)
+
+
+def to_coco(
+    people: Annotations,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
+    image_ids: Mapping[str, Key] | None = None,
+    category_id: int = 1,
+) -> dict[str, Any]:
+    """A COCO keypoints file as Python objects, of finite numbers only.
+
+    A person without a box gets the one around the labelled joints, without an area that of the box; both are
+    marked. Where nothing is labelled, or there is no crop, that box is empty, so that nobody makes a crop of
+    it.
+
+    Args:
+        sizes: width and height of pictures by name, those that are known.
+        image_ids: ids of pictures by name, those without people too; None counts them from 1 on.
+        category_id: of the one category.
+    """
+    names = dict.fromkeys(people.names)
+    ids = dict(image_ids or {})
+    free = max((key for key in ids.values() if isinstance(key, int)), default=0) + 1
+    for name in names:
+        if name not in ids:
+            ids[name], free = free, free + 1
+    origin = people.origin
+    shown, usual = _shown(people)
+    center = people.center - origin
+    box, area, made = _boxes(people, shown)
+    exact = _exact(people, shown, usual, center, box)
+    follows = _crop_follows(people)
+    columns = {name: _encoded(column) for name, column in people.columns.items()}
+    entries = []
+    for n, person in enumerate(people.ids.tolist()):
+        flags = people.visibility[n]
+        triples = np.concatenate([shown[n], flags[:, None]], axis=1)
+        entry: dict[str, Any] = {
+            "id": person,
+            "image_id": ids[people.names[n]],
+            "category_id": category_id,
+            "keypoints": plain_list(triples.ravel()),
+            "num_keypoints": int(people.labelled[n].sum()),
+            "bbox": plain_list(box[n]),
+            "area": plain(float(area[n])),
+            "iscrowd": int(people.crowd is not None and people.crowd[n]),
+        }
+        if not np.isnan(people.side_px[n]) and not follows[n]:
+            entry["crop"] = {"center": plain_list(center[n]), "side_px": plain(float(people.side_px[n]))}
+        if people.splits[n]:
+            entry["split"] = people.splits[n]
+        lengths = {name: plain(float(column[n])) for name, column in people.lengths.items()}
+        if known := {name: px for name, px in lengths.items() if px is not None}:
+            entry["lengths"] = known
+        values = {name: column[n] for name, column in columns.items()}
+        ours = {
+            "made": {name: entry.get(name) for name, rows in made.items() if rows[n]},
+            "exact": exact.get(n),
+            "columns": values,
+        }
+        if told := {name: part for name, part in ours.items() if part}:
+            entry["hourglass"] = told
+        entries.append(entry)
+    pictures = []
+    for name, key in ids.items():
+        picture: dict[str, Any] = {"id": key, "file_name": name}
+        if sizes and name in sizes:
+            picture["width"], picture["height"] = sizes[name]
+        pictures.append(picture)
+    category = _category(people.skeleton, category_id)
+    head: dict[str, Any] = {
+        "version": VERSION,
+        "form": people.form,
+        "origin": origin,
+        "tells_hidden": people.tells_hidden,
+        "crowds": people.crowd is not None,
+        "unlabelled": plain_list(usual),
+        "lengths": list(people.lengths),
+        "columns": {name: column.dtype.str for name, column in people.columns.items()},
+    }
+    if Skeleton.from_coco_category(category) != people.skeleton:
+        head["skeleton"] = people.skeleton.to_dict()
+    return {
+        "info": {"description": f"{people.what}, by hourglass data convert"},
+        "hourglass": head,
+        "images": pictures,
+        "annotations": entries,
+        "categories": [category],
+    }
+
+
+def _shown(people: Annotations) -> tuple[_Float, _Float]:
+    """What the file says of the joints (N, J, 2), and (2,) what the source had for most unlabelled ones."""
+    bare = ~people.labelled
+    # COCO's own files may have anything beside a 0, and keep it.
+    if people.form == "coco":
+        blank = np.asarray(bare & ~np.isfinite(people.keypoints).all(axis=2))
+    else:
+        blank = np.asarray(bare)
+    shown = np.where(blank[..., None], 0.0, people.keypoints - people.origin)
+    rest = people.keypoints[bare]
+    rest = rest[np.isfinite(rest).all(axis=1)]
+    if not len(rest):
+        return shown, np.full(2, float(people.origin))
+    pairs, counts = np.unique(rest, axis=0, return_counts=True)
+    return shown, pairs[np.argmax(counts)]
+
+
+def _boxes(people: Annotations, shown: _Float) -> tuple[_Float, _Float, dict[str, _Bool]]:
+    """Boxes (N, 4), 0-based, areas (N,), and (N,) whose `bbox` and `area` are made up.
+
+    There `crop` tells who has none, though a reader would make one.
+    """
+    count, labelled = len(people), people.labelled
+    given = np.full((count, 4), np.nan) if people.box is None else people.box.copy()
+    given[:, :2] -= people.origin
+    has_box = np.asarray(np.isfinite(given).all(axis=1))
+    low = np.where(labelled[..., None], shown, np.inf).min(axis=1)
+    high = np.where(labelled[..., None], shown, -np.inf).max(axis=1)
+    some = labelled.any(axis=1, keepdims=True)
+    low, high = np.where(some, low, 0.0), np.where(some, high, 0.0)
+    # A box covers whole pixels, so one pixel more than lies between the joints.
+    size = np.where(some & ~np.isnan(people.side_px)[:, None], high - low + 1, 0.0)
+    box = np.where(has_box[:, None], given, np.concatenate([low, size], axis=1))
+    area = np.full(count, np.nan) if people.area is None else people.area
+    has_area = np.asarray(np.isfinite(area))
+    area = np.where(has_area, area, box[:, 2] * box[:, 3])
+    cropless = np.isnan(people.side_px) & (has_box | (labelled.sum(axis=1) > 1))
+    return box, area, {"bbox": ~has_box, "area": ~has_area, "crop": cropless}
+
+
+def _crop_follows(people: Annotations) -> _Bool:
+    """(N,) whose crop is the one that any reader of ours makes of the box that a COCO file gave."""
+    if people.form != "coco" or people.box is None:
+        return np.zeros(len(people), bool)
+    center, side_px = made_crops(people.keypoints, people.labelled, people.box)
+    same = (center == people.center).all(axis=1) & (side_px == people.side_px)
+    return np.asarray(same & (people.box[:, 2:] > 0).all(axis=1))
+
+
+def _exact(
+    people: Annotations, shown: _Float, usual: _Float, center: _Float, box: _Float
+) -> dict[int, dict[str, Any]]:
+    """By row: what the way back would not give to the last bit."""
+    found: dict[int, dict[str, Any]] = {}
+    unlike_rest = people.labelled if people.form != "coco" else np.ones_like(people.labelled)
+    back = np.where(unlike_rest[..., None], shown + people.origin, usual)
+    for n, j in np.argwhere(~_same(back, people.keypoints).all(axis=2)).tolist():
+        point = [_number(value) for value in people.keypoints[n, j].tolist()]
+        found.setdefault(n, {}).setdefault("keypoints", []).append([j, *point])
+    crops = ~np.isnan(people.side_px)
+    for n in np.flatnonzero(crops & ~_same(center + people.origin, people.center).all(axis=1)).tolist():
+        found.setdefault(n, {})["center"] = people.center[n].tolist()
+    if people.box is not None:
+        moved = box + np.array([people.origin, people.origin, 0, 0])
+        blurred = np.isfinite(people.box).all(axis=1) & ~_same(moved, people.box).all(axis=1)
+        for n in np.flatnonzero(blurred).tolist():
+            found.setdefault(n, {})["box"] = people.box[n].tolist()
+    return found
+
+
+def _same(a: _Float, b: _Float) -> _Bool:
+    """Equal to the last bit, or both not a number."""
+    return np.asarray(((a == b) & (np.signbit(a) == np.signbit(b))) | (np.isnan(a) & np.isnan(b)))
+
+
+def _category(skeleton: Skeleton, number: int) -> dict[str, Any]:
+    category: dict[str, Any] = {
+        "id": number,
+        "name": "person" if skeleton.joints == COCO17.joints else skeleton.name,
+        "supercategory": "person",
+        "keypoints": list(skeleton.joints),
+        "skeleton": [[a + 1, b + 1] for a, b in skeleton.limb_indices],
+        "flip_pairs": [list(pair) for pair in skeleton.flip_pairs],
+        "torso": [list(pair) for pair in skeleton.torso],
+    }
+    if skeleton.head is not None:
+        category["head"] = list(skeleton.head)
+    if skeleton.oks_sigmas is not None:
+        category["sigmas"] = list(skeleton.oks_sigmas)
+    return category
+
+
+def _number(value: float) -> float | int | str | None:
+    """A float for JSON, which has no infinity: a word, and null for what is not a number."""
+    return plain(value) if abs(value) != np.inf else ("Infinity" if value > 0 else "-Infinity")
+
+
+def _encoded(column: npt.NDArray[Any]) -> list[Any]:
+    """One column as JSON values, a value for each person."""
+    return [_json(value) for value in column.tolist()]
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, float):
+        return _number(value) if not value.is_integer() else value
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, dict):
+        return {str(key): _json(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_json(part) for part in value]
+    if isinstance(value, np.generic):
+        return _json(value.item())
+    return value

@@ -1,0 +1,1 @@
+"""PCK, PCP, OKS and average precision, and the protocols that name them."""

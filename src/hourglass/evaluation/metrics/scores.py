@@ -1,0 +1,348 @@
+"""From a protocol, people and predictions to numbers, and to the same numbers over resampled people."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hourglass.core.arrays import (
+    BoolArray,
+    FloatArray,
+)
+from hourglass.core.skeleton import Skeleton
+from hourglass.evaluation.metrics import oks
+from hourglass.evaluation.metrics.pck import (
+    area_thresholds,
+    areas,
+    box_length,
+    curve,
+    hits,
+    pair_length,
+    relative_distance,
+    torso_length,
+)
+from hourglass.evaluation.metrics.pcp import TEN_STICKS, pcp
+from hourglass.evaluation.metrics.protocols import LENGTHS, Line, Protocol
+
+_Float = npt.NDArray[np.float64]
+_Int = npt.NDArray[np.int64]
+Only = Literal["all", "visible", "hidden"]
+
+
+class NotApplicable(ValueError):
+    """The protocol needs something that this truth or these predictions don't hold; the message says what."""
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """N annotated people, counted as their file counts them.
+
+    Args:
+        skeleton: names the J joints.
+        keypoints: (N, J, 2) pixels; may hold anything where the visibility is 0.
+        visibility: (N, J) uint8, COCO's 0, 1 or 2.
+        tells_hidden: whether hidden joints are told from visible ones.
+        lengths: (N,) pixels each, that only the file knows: `head`, `file-torso`.
+        area, box, crowd, image, images: for OKS, see `oks.Crowded`; None where the file has none.
+
+    Raises ValueError when the shapes disagree.
+    """
+
+    skeleton: Skeleton
+    keypoints: _Float
+    visibility: npt.NDArray[np.uint8]
+    tells_hidden: bool
+    lengths: Mapping[str, _Float] = field(default_factory=dict)
+    area: _Float | None = None
+    box: _Float | None = None
+    crowd: BoolArray | None = None
+    image: _Int | None = None
+    images: int = 0
+
+    def __post_init__(self) -> None:
+        shape = (len(self.keypoints), len(self.skeleton))
+        arrays = {"keypoints": self.keypoints.shape[:2], "visibility": self.visibility.shape}
+        for name, found in arrays.items():
+            if found != shape:
+                raise ValueError(f"{name} is of {found} people and joints, expected {shape}")
+        for name, length in self.lengths.items():
+            if length.shape != shape[:1]:
+                raise ValueError(f"the {name} lengths are {length.shape}, expected {shape[:1]}")
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    def only(self, which: Only) -> "People":
+        """The same people with only visible or only hidden joints labelled."""
+        if which == "all":
+            return self
+        if not self.tells_hidden:
+            raise NotApplicable("the truth doesn't tell hidden joints from visible ones")
+        kept = self.visibility == (2 if which == "visible" else 1)
+        return replace(self, visibility=np.where(kept, self.visibility, 0).astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one value is.
+
+    Args:
+        table, line: its table and its name there.
+        counted: how many joints, sticks or people it is over.
+        column: whether it is a column of the table, else one joint or stick by itself.
+    """
+
+    table: str
+    line: str
+    counted: int
+    column: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What a protocol says of predictions.
+
+    Args:
+        protocol: whose.
+        entries: K descriptions.
+        values: (K,) percent, NaN where nothing was counted.
+        units: how many people (for OKS pictures) a bootstrap draws from.
+        people: how many people counted.
+        person: (N,) share of each person's joints that are right, or their OKS; NaN for who doesn't count.
+        resample: values (B, K) for weightings (B, units).
+        curve: thresholds (T,) and the share of all counted joints (T,); None for OKS.
+    """
+
+    protocol: Protocol
+    entries: tuple[Entry, ...]
+    values: _Float
+    units: int
+    people: int
+    person: _Float
+    resample: Callable[[FloatArray], _Float]
+    curve: tuple[_Float, _Float] | None = None
+
+    def __getitem__(self, key: tuple[str, str]) -> float:
+        """The value in percent of (table, line); raises KeyError."""
+        for entry, value in zip(self.entries, self.values.tolist(), strict=True):
+            if (entry.table, entry.line) == key:
+                return float(value)
+        raise KeyError(key)
+
+
+def reference(people: People, length: str) -> _Float:
+    """(N,) pixels that distances are divided by; NaN where a person has none. See `protocols.LENGTHS`.
+
+    Raises NotApplicable when the truth can't give it.
+    """
+    skeleton, points, labelled = people.skeleton, people.keypoints, people.visibility > 0
+    if length in ("head", "file-torso"):
+        if length not in people.lengths:
+            raise NotApplicable(f"the truth holds no {LENGTHS[length]}")
+        return people.lengths[length]
+    if length == "box":
+        return box_length(points, labelled)
+    if length == "any-torso":
+        return torso_length(skeleton, points, labelled) if skeleton.torso else box_length(points, labelled)
+    if length == "head-stick":
+        if skeleton.head is None:
+            raise NotApplicable(f"skeleton {skeleton.name!r} has no head")
+        ends = skeleton.head
+    else:
+        sides = ("left", "right") if length == "torso" else ("right", "left")
+        ends = (f"{sides[0]}_shoulder", f"{sides[1]}_hip")
+        if not set(ends) <= set(skeleton.joints):
+            raise NotApplicable(f"skeleton {skeleton.name!r} has no {ends[0]} and {ends[1]}")
+    return pair_length(points, labelled, skeleton.index(ends[0]), skeleton.index(ends[1]))
+
+
+def evaluate_protocol(
+    rules: Protocol,
+    people: People,
+    predicted: FloatArray | None = None,
+    detections: oks.Detections | None = None,
+    only: Only = "all",
+) -> Score:
+    """Score predictions as a protocol does.
+
+    Args:
+        rules: from `protocols.PROTOCOLS`, or a changed copy of one.
+        predicted: (N, J, 2), one for each of the people, counted as the truth counts; for all but OKS.
+        detections: of any people in the truth's pictures; for OKS.
+        only: score all joints, the visible or the hidden ones. Lengths are always measured on all joints.
+
+    Raises NotApplicable when the truth or the predictions lack what the protocol needs.
+    """
+    if not rules.tables:
+        return _evaluate_oks(rules, people.only(only), detections)
+    if predicted is None:
+        raise NotApplicable("it needs one prediction for each annotated person, and these are detections")
+    known = set(people.skeleton.joints)
+    missing = sorted(set(rules.joints) - known)
+    if missing:
+        raise NotApplicable(f"skeleton {people.skeleton.name!r} has no {', '.join(missing)}")
+    asked = people.only(only).visibility > 0
+    if people.crowd is not None:
+        asked = asked & ~people.crowd[:, None]
+    if rules.labelled == "beyond 1":
+        asked = asked & (people.keypoints > 1).all(-1)
+    distance, counted = relative_distance(predicted, people.keypoints, asked, reference(people, rules.length))
+    blocks = [_joint_block(rules, people.skeleton, distance, counted)]
+    sticks = [table for table in rules.tables if table.kind in ("strict", "loose")]
+    blocks += [_stick_block(rules, table.name, people, predicted, asked) for table in sticks]
+    entries = tuple(entry for block in blocks for entry in block.entries)
+    mine = [people.skeleton.index(j) for j in rules.joints or people.skeleton.joints]
+    strict = rules.inequality == "<"
+    right = hits(distance[:, mine], rules.tables[0].threshold, strict).sum(1)
+    each = counted[:, mine].sum(1)
+    person = np.divide(right, each, out=np.full(len(people), np.nan), where=each > 0)
+
+    def resample(weights: FloatArray) -> _Float:
+        return np.concatenate([block.values(np.asarray(weights, np.float64)) for block in blocks], 1)
+
+    return Score(
+        protocol=rules,
+        entries=entries,
+        values=resample(np.ones((1, len(people))))[0],
+        units=len(people),
+        people=int((each > 0).sum()),
+        person=person,
+        resample=resample,
+        curve=_pooled_curve(distance[:, mine], counted[:, mine], strict),
+    )
+
+
+def _pooled_curve(distance: _Float, counted: BoolArray, strict: bool) -> tuple[_Float, _Float]:
+    thresholds = area_thresholds()
+    everything = curve(distance.reshape(-1, 1), counted.reshape(-1, 1), thresholds, strict)
+    return thresholds, everything[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Tables made from the same counted parts.
+
+    Args:
+        credit: for each table (N, P), 0..1.
+        counted: (N, P) 0 or 1.
+        lines: for each table, its lines as rows of parts and a kind of mean.
+    """
+
+    entries: tuple[Entry, ...]
+    credit: tuple[_Float, ...]
+    counted: _Float
+    lines: tuple[tuple[tuple[list[int], str], ...], ...]
+
+    def values(self, weights: _Float) -> _Float:
+        """(B, K) percent for weightings (B, N)."""
+        counts = weights @ self.counted
+        columns = []
+        for credit, lines in zip(self.credit, self.lines, strict=True):
+            sums = weights @ credit
+            shares = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+            for parts, mean in lines:
+                columns.append(
+                    _mean(shares[:, parts])
+                    if mean == "joints"
+                    else _ratio(sums[:, parts].sum(1), counts[:, parts].sum(1))
+                )
+        return np.asarray(100 * np.stack(columns, 1))
+
+
+def _ratio(above: _Float, below: _Float) -> _Float:
+    return np.asarray(np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0))
+
+
+def _mean(shares: _Float) -> _Float:
+    """Mean of each row, leaving NaN out; NaN where nothing is left."""
+    known = np.isfinite(shares)
+    return _ratio(np.where(known, shares, 0.0).sum(1), known.sum(1).astype(np.float64))
+
+
+def _block(
+    names: tuple[str, ...], tables: list[tuple[str, tuple[Line, ...], _Float]], counted: BoolArray
+) -> _Block:
+    """Lines of the tables, and each of the parts by itself under its own name."""
+    counts = counted.sum(0)
+    entries: list[Entry] = []
+    lines = []
+    for table, columns, _ in tables:
+        rows = [([names.index(p) for p in line.parts or names], line.mean) for line in columns]
+        entries += [
+            Entry(table, line.name, int(counts[parts].sum()), True)
+            for line, (parts, _) in zip(columns, rows, strict=True)
+        ]
+        single: list[tuple[list[int], str]] = [([part], "joints") for part in range(len(names))]
+        entries += [Entry(table, name, int(counts[part]), False) for part, name in enumerate(names)]
+        lines.append((*rows, *single))
+    credit = tuple(np.asarray(credit, np.float64) for _, _, credit in tables)
+    return _Block(tuple(entries), credit, counted.astype(np.float64), tuple(lines))
+
+
+def _joint_block(rules: Protocol, skeleton: Skeleton, distance: _Float, counted: BoolArray) -> _Block:
+    strict = rules.inequality == "<"
+    tables: list[tuple[str, tuple[Line, ...], _Float]] = []
+    for table in rules.tables:
+        if table.kind == "hits":
+            credit = hits(distance, table.threshold, strict).astype(np.float64)
+        elif table.kind == "area":
+            credit = areas(distance, area_thresholds(table.threshold), strict)
+        else:
+            continue
+        tables.append((table.name, table.lines, credit))
+    return _block(skeleton.joints, tables, counted)
+
+
+def _stick_block(
+    rules: Protocol, name: str, people: People, predicted: FloatArray, labelled: BoolArray
+) -> _Block:
+    (table,) = (t for t in rules.tables if t.name == name)
+    right, counted = pcp(
+        predicted,
+        people.keypoints,
+        labelled,
+        people.skeleton,
+        loose=table.kind == "loose",
+        share=table.threshold,
+        sticks=TEN_STICKS,
+    )
+    names = tuple(stick.name for stick in TEN_STICKS)
+    return _block(names, [(table.name, table.lines, right.astype(np.float64))], counted)
+
+
+def _evaluate_oks(rules: Protocol, people: People, detections: oks.Detections | None) -> Score:
+    if people.area is None or people.box is None or people.crowd is None or people.image is None:
+        raise NotApplicable("the truth holds no areas of people, as COCO's files do")
+    if people.skeleton.oks_sigmas is None:
+        raise NotApplicable(f"skeleton {people.skeleton.name!r} has no OKS sigmas")
+    if detections is None:
+        raise NotApplicable("it needs predictions with scores, and these have none")
+    crowded = oks.Crowded(
+        keypoints=people.keypoints,
+        visibility=people.visibility,
+        area=people.area,
+        box=people.box,
+        crowd=people.crowd,
+        image=people.image,
+        images=people.images,
+        sigmas=np.array(people.skeleton.oks_sigmas),
+    )
+    matches = oks.match(crowded, detections)
+
+    def resample(weights: FloatArray) -> _Float:
+        return 100 * oks.summarise(matches, weights)
+
+    sizes = {"M": 1, "L": 2}
+    counts = matches.wanted.sum(1)
+    entries = tuple(Entry("OKS", name, int(counts[sizes.get(name[-1], 0)]), True) for name in oks.SUMMARY)
+    return Score(
+        protocol=rules,
+        entries=entries,
+        values=resample(np.ones((1, people.images)))[0],
+        units=people.images,
+        people=int(counts[0]),
+        person=np.where(crowded.left_aside, np.nan, matches.best),
+        resample=resample,
+    )

@@ -1,0 +1,107 @@
+"""COCO's two files: annotations as OKS needs them, and results with scores.
+
+Other than in training everybody counts: crowds and people without labelled joints change what is a false
+detection.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hourglass.core.skeleton import Skeleton
+from hourglass.data.formats.coco import CocoFile, of_split, parse
+from hourglass.data.formats.coco_fields import numbers_of, picture_number
+from hourglass.data.formats.read_files import FARTHEST_PX, check_finite, listed, rows_of
+from hourglass.evaluation.metrics.oks import Detections
+from hourglass.evaluation.metrics.scores import People
+
+_Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CocoTruth:
+    """Everybody of one category, in the file's order; `keys` and `names` as `truth.Truth` has them."""
+
+    people: People
+    person_id: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+    keys: Mapping[Any, int]
+    category: int
+
+
+def truth_of(file: CocoFile) -> CocoTruth:
+    """Everybody of a file, for scoring; where nobody has an area the people have none, and OKS can't be had.
+
+    Raises ValueError naming the file and the annotation when an area is missing or makes no sense.
+    """
+    found = file.people
+    if not len(found):
+        raise ValueError(f"{found.file} annotates nobody of its category {found.skeleton.name!r}")
+    crowd = np.zeros(len(found), bool) if found.crowd is None else found.crowd
+    box = np.zeros((len(found), 4)) if found.box is None else np.nan_to_num(found.box)
+    people = People(
+        skeleton=found.skeleton,
+        keypoints=found.keypoints,
+        visibility=found.visibility,
+        tells_hidden=found.tells_hidden,
+        lengths=found.lengths,
+        area=None
+        if found.area is None
+        else _area(found.area, found.labelled.any(1) & ~crowd, box, found.where),
+        box=box,
+        crowd=crowd,
+        image=file.image,
+        images=len(file.names),
+    )
+    return CocoTruth(people, found.ids, file.names, file.keys, file.category)
+
+
+def read_truth(path: Path, content: Mapping[str, Any], split: str = "") -> CocoTruth:
+    """`truth_of` the first category with keypoints; of one split, in files that tell them (ours)."""
+    categories = content.get("categories")
+    named = categories if isinstance(categories, list) else []
+    first = next((str(c.get("name")) for c in named if isinstance(c, dict) and c.get("keypoints")), None)
+    file = parse(content, path, first)
+    if split and not any(file.people.splits):
+        raise ValueError(f"{path} is one split by itself; leave --split {split} away")
+    return truth_of(of_split(file, split))
+
+
+def _area(told: _Float, needed: npt.NDArray[np.bool_], box: _Float, where: Sequence[str]) -> _Float:
+    """Areas as annotated; people who don't count may lack one, and get that of their box."""
+    for row in np.flatnonzero(needed & np.isnan(told))[:1].tolist():
+        raise ValueError(f"{where[row]} has no 'area', which OKS needs")
+    area = np.where(np.isnan(told), box[:, 2] * box[:, 3], told)
+    for row in np.flatnonzero(~(np.abs(area) < FARTHEST_PX**2) | (needed & ~(area > 0)))[:1].tolist():
+        raise ValueError(f"{where[row]}: the 'area' is {area[row]:g}; OKS needs a positive, sensible one")
+    return area
+
+
+def read_results(
+    path: Path, content: Sequence[Any], skeleton: Skeleton, keys: Mapping[Any, int], category: int
+) -> Detections:
+    """The entries of a results file that are of the truth's category, in pictures known by `keys`.
+
+    Raises ValueError naming the file, the row and the field.
+    """
+    for row, entry in enumerate(content):
+        if not isinstance(entry, dict):
+            raise ValueError(f"{path}: row {row} is no object, as COCO results have")
+    rows = [n for n, entry in enumerate(content) if entry.get("category_id", category) == category]
+    entries = [content[n] for n in rows]
+    if not entries:
+        raise ValueError(f"{path} holds no results of category {category}")
+    if "keypoints" not in entries[0] and "bbox" in entries[0]:
+        raise ValueError(f"{path} holds boxes, not keypoints; their fields are {listed(sorted(entries[0]))}")
+    where = rows_of(path, first=rows)
+    triples = numbers_of(entries, "keypoints", (3 * len(skeleton),), where).reshape(len(entries), -1, 3)
+    scores = numbers_of(entries, "score", (), where)
+    points = triples[..., :2].copy()
+    check_finite(points, np.ones(points.shape[:2], bool), skeleton.joints, where)
+    check_finite(scores[:, None], np.ones((len(scores), 1), bool), ["its score"], where)
+    image = [picture_number(entry, keys, where, row) for row, entry in enumerate(entries)]
+    return Detections(points, scores, np.array(image, np.int64))

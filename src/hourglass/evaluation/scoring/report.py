@@ -1,0 +1,243 @@
+"""One prediction file under one protocol or all: a report for JSON, with intervals and comparisons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hourglass.evaluation.metrics.bootstrap import Interval, compare_people, intervals
+from hourglass.evaluation.metrics.protocols import LENGTHS, PROTOCOLS, Protocol, Table, protocol
+from hourglass.evaluation.metrics.scores import NotApplicable, Only, Score, evaluate_protocol
+from hourglass.evaluation.scoring.predictions import Aligned
+from hourglass.evaluation.scoring.truth import Truth
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to score, and how.
+
+    Args:
+        protocols: name of one, or `all`.
+        only: all joints, or the `visible` or the `hidden` ones.
+        length: measure by another length than the protocol does, a key of `LENGTHS`; empty for its own.
+        thresholds: instead of the protocol's tables of hits; empty for its own.
+        draws: of the bootstrap; 0 for none.
+        seed: of the bootstrap.
+        curves: whether the report holds the curves.
+
+    Raises ValueError naming the option when one is not possible.
+    """
+
+    protocols: str = "all"
+    only: Only = "all"
+    length: str = ""
+    thresholds: tuple[float, ...] = ()
+    draws: int = 0
+    seed: int = 0
+    curves: bool = False
+
+    def __post_init__(self) -> None:
+        changed = [name for name, value in (("--by", self.length), ("--threshold", self.thresholds)) if value]
+        if self.protocols != "all":
+            protocol(self.protocols)
+        elif changed:
+            raise ValueError(f"{' and '.join(changed)}: only for one protocol; name it with --protocol")
+        if self.only not in ("all", "visible", "hidden"):
+            raise ValueError(f"--only {self.only!r} is not one of all, visible, hidden")
+        if self.length and self.length not in LENGTHS:
+            raise ValueError(f"--by {self.length!r} is not one of {', '.join(LENGTHS)}")
+        if changed and self.protocols == "coco":
+            raise ValueError(f"{' and '.join(changed)}: nothing that the protocol 'coco' knows")
+        for threshold in self.thresholds:
+            if not 0 < threshold < float("inf"):
+                raise ValueError(f"--threshold {threshold:g} must be a positive number")
+        if self.draws == 1 or self.draws < 0:
+            raise ValueError(f"--bootstrap {self.draws} must be 0 or at least 2")
+
+
+def chosen_protocols(request: Request) -> tuple[Protocol, ...]:
+    """The protocols to evaluate, changed as asked."""
+    if request.protocols == "all":
+        return PROTOCOLS
+    rules = protocol(request.protocols)
+    if request.length:
+        rules = replace(rules, length=request.length)  # type: ignore[arg-type] # checked against LENGTHS
+    if request.thresholds:
+        first = rules.tables[0]
+        stem = first.name.split("@")[0]
+        tables = [
+            Table(f"{stem}@{threshold:g}", "hits", threshold, first.lines) for threshold in request.thresholds
+        ]
+        rules = replace(rules, tables=tuple(tables))
+    return (rules,)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One protocol's scores: of the predictions, of those they are held against, and how sure they are."""
+
+    score: Score
+    visible: Score | None
+    hidden: Score | None
+    other: Score | None
+    bounds: Sequence[Interval]
+
+
+def score_all(
+    request: Request, truth: Truth, predictions: Aligned, against: Aligned | None = None
+) -> tuple[list[Scored], dict[str, str]]:
+    """Scores of every protocol that this truth and these predictions allow, and why the others don't.
+
+    With `against`, bounds are those of the other predictions, of these, and of the difference these - other.
+
+    Raises NotApplicable when none that was asked for is possible.
+    """
+    if request.only != "all" and not truth.people.tells_hidden:
+        raise NotApplicable(
+            f"--only {request.only}: {truth.path} doesn't tell hidden joints from visible ones; take the "
+            "flags from another file of the same people with --visibility"
+        )
+    scored: list[Scored] = []
+    left_out: dict[str, str] = {}
+    for rules in chosen_protocols(request):
+        try:
+            scored.append(_score(request, rules, truth, predictions, against))
+        except NotApplicable as error:
+            left_out[rules.name] = str(error)
+    if not scored:
+        if len(left_out) == 1:
+            name, reason = next(iter(left_out.items()))
+            raise NotApplicable(f"the protocol {name!r} can't score {predictions.path}: {reason}")
+        reasons = "; ".join(f"{names}: {reason}" for names, reason in by_reason(left_out))
+        raise NotApplicable(f"no protocol can score {predictions.path}: {reasons}")
+    return scored, left_out
+
+
+def _score(
+    request: Request, rules: Protocol, truth: Truth, predictions: Aligned, against: Aligned | None
+) -> Scored:
+    def run(of: Aligned, only: Only) -> Score:
+        return evaluate_protocol(rules, truth.people, of.keypoints, of.detections, only)
+
+    score = run(predictions, request.only)
+    apart = truth.people.tells_hidden and request.only == "all"
+    other = None if against is None else run(against, request.only)
+    statistics = [s.resample for s in (other, score) if s is not None]
+    bounds = intervals(statistics, score.units, request.draws, request.seed) if request.draws else []
+    return Scored(
+        score=score,
+        visible=run(predictions, "visible") if apart else None,
+        hidden=run(predictions, "hidden") if apart else None,
+        other=other,
+        bounds=bounds,
+    )
+
+
+def by_reason(left_out: dict[str, str]) -> list[tuple[str, str]]:
+    """The protocols that were left out, those of one reason together: their names and the reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        names.setdefault(reason, []).append(name)
+    return [(", ".join(together), reason) for reason, together in names.items()]
+
+
+def describe(rules: Protocol) -> dict[str, Any]:
+    """What makes a protocol differ, in words."""
+    if not rules.tables:
+        what = {
+            "joints": "all of the skeleton",
+            "mean": "AP over OKS 0.50:0.05:0.95",
+            "length": "person's area",
+        }
+    else:
+        count = f"{len(rules.joints)}" if rules.joints else "all"
+        mean = "pooled" if rules.mean == "pooled" else "mean of joints"
+        what = {"joints": count, "mean": mean, "length": LENGTHS[rules.length]}
+    return {
+        "inequality": rules.inequality,
+        **what,
+        "counts": rules.labelled,
+        "code": rules.code,
+        "truth_of_the_code": rules.truth,
+        "remark": rules.remark,
+    }
+
+
+def as_report(
+    scored: Sequence[Scored],
+    left_out: dict[str, str],
+    truth: Truth,
+    predictions: Aligned,
+    against: Aligned | None,
+    request: Request,
+) -> dict[str, Any]:
+    """Everything for `--json`; percent with three decimals, None where nothing was counted."""
+    return {
+        "predictions": str(predictions.path),
+        "against": None if against is None else str(against.path),
+        "truth": str(truth.path),
+        "truth_kind": truth.kind,
+        "skeleton": truth.people.skeleton.name,
+        "people": len(truth),
+        "only": request.only,
+        "bootstrap": request.draws,
+        "seed": request.seed,
+        "protocols": {one.score.protocol.name: _one(one, request) for one in scored},
+        "left_out": left_out,
+    }
+
+
+def _one(scored: Scored, request: Request) -> dict[str, Any]:
+    score, other = scored.score, scored.other
+    report = {
+        **describe(score.protocol),
+        "people_counted": score.people,
+        "scores": _nested(score, score.values, columns=True),
+        "counted": _nested(score, np.array([float(e.counted) for e in score.entries]), True, whole=True),
+        "each": _nested(score, score.values, columns=False),
+    }
+    for name, part in (("visible", scored.visible), ("hidden", scored.hidden)):
+        report[name] = None if part is None else _nested(part, part.values, columns=True)
+    if scored.bounds:
+        mine = scored.bounds[0 if other is None else 1]
+        report["interval"] = _ranges(score, mine)
+    if other is not None:
+        paired = compare_people(other.person, score.person)
+        report["against"] = {
+            "scores": _nested(other, other.values, columns=True),
+            "difference": _nested(score, score.values - other.values, columns=True),
+            "difference_interval": _ranges(score, scored.bounds[2]) if scored.bounds else None,
+            "people": paired.people,
+            "better": _rounded(100 * paired.better),
+            "worse": _rounded(100 * paired.worse),
+            "same": _rounded(100 * paired.same),
+        }
+    if request.curves and score.curve is not None:
+        thresholds, shares = score.curve
+        report["curve"] = {
+            "threshold": [round(t, 4) for t in thresholds.tolist()],
+            "share": [_rounded(100 * s) for s in shares.tolist()],
+        }
+    return report
+
+
+def _nested(score: Score, values: Any, columns: bool, whole: bool = False) -> dict[str, Any]:
+    """Values by table and line; only the tables' columns, or only the single joints."""
+    found: dict[str, Any] = {}
+    for entry, value in zip(score.entries, np.asarray(values).tolist(), strict=True):
+        if entry.column == columns:
+            found.setdefault(entry.table, {})[entry.line] = int(value) if whole else _rounded(value)
+    return found
+
+
+def _ranges(score: Score, bounds: Interval) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for entry, low, high in zip(score.entries, bounds.low.tolist(), bounds.high.tolist(), strict=True):
+        if entry.column:
+            found.setdefault(entry.table, {})[entry.line] = [_rounded(low), _rounded(high)]
+    return found
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 3) if np.isfinite(value) else None

@@ -1,0 +1,200 @@
+"""Truth for scoring, out of annotation files alone: no pictures are needed.
+
+Any file that `data.formats.annotation_files` reads, and `detections_our_format.mat` (`pos_gt_src`): MPII's val split
+as floats, which counts from 1 and doesn't tell hidden joints. That one has the head boxes that codes divide
+by and another network's predictions beside the truth, but no pictures, so no data reader takes it.
+
+Coordinates stay as the file has them, so that a protocol meets the very numbers that its code met.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hourglass.core.skeleton import FLIC11, MPII16
+from hourglass.core.structs import NOT_LABELLED
+from hourglass.data.formats.annotation_files import of_split, read_annotations
+from hourglass.data.formats.annotations import Annotations
+from hourglass.data.formats.princeton_hdf5 import checked_length, seen
+from hourglass.data.formats.read_files import check_file, check_finite, numbers, read_json, read_mat, rows_of
+from hourglass.evaluation.metrics.pck import head_length
+from hourglass.evaluation.metrics.scores import People
+from hourglass.evaluation.scoring.coco_results import read_truth as read_coco
+
+_MAT_JOINTS = (
+    *("rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor", "neck", "head"),
+    *("rwri", "relb", "rsho", "lsho", "lelb", "lwri"),
+)
+"""What `dataset_joints` calls the rows of `MPII16`."""
+
+_USUAL_SPLIT = {"mpii-list": "val", "mpii-mat": "val", "lsp": "test", "lspet": "all"}
+"""What is scored where a file has several splits and the user names none."""
+
+_KINDS = {
+    "mpii-list": "MPII {split} (.json)",
+    "mpii-mat": "MPII {split} (official .mat)",
+    "mpii-hrnet": "MPII (HRNet's .json)",
+    "lsp": "LSP {split}",
+    "lspet": "LSPET {split}",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Annotated people and what ties predictions to them.
+
+    Args:
+        path: the file.
+        kind: what it is, in words.
+        people: N of them.
+        origin: what the file calls the first pixel, 0 or 1.
+        person_id: (N,) int64, as our dataset readers number them; None where the file tells nothing.
+        names: of the pictures: (N,), or for COCO all pictures in the order of `people.image`.
+        keys: COCO's: every way to name a picture (id, file name) to its number; None for others.
+        category: COCO's: id of the category that was read, else 0.
+        split: which of the file's splits these people are; empty where it has none.
+    """
+
+    path: Path
+    kind: str
+    people: People
+    origin: int
+    person_id: npt.NDArray[np.int64] | None = None
+    names: tuple[str, ...] = ()
+    keys: Mapping[Any, int] | None = None
+    category: int = 0
+    split: str = ""
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+
+def read_truth(path: Path, split: str = "") -> Truth:
+    """Read any of the files above.
+
+    Args:
+        split: of files with several, one of theirs or `all`. By default `val` of MPII, `test` of LSP and
+            `all` of LSPET.
+
+    Raises ValueError or FileNotFoundError naming the file, the field and the row.
+    """
+    check_file(path, "annotations")
+    name, content = path.name.lower(), None
+    if name.endswith((".json", ".json.gz")):
+        content = read_json(path)
+        if isinstance(content, dict):
+            return _of_coco(path, content, split)
+    elif name.endswith(".mat"):
+        content = read_mat(path)
+        if "pos_gt_src" in content:
+            return _of_detections(path, content, split)
+    people = read_annotations(path, content=content)
+    chosen = split or _USUAL_SPLIT.get(people.form, "")
+    return of_annotations(of_split(people, chosen), chosen)
+
+
+def of_annotations(people: Annotations, split: str = "") -> Truth:
+    """The truth of people from any file but COCO's; `split` is what to call them.
+
+    Raises ValueError naming the file when it lacks the length that its data set's scores divide by.
+    """
+    if people.form == "authors-hdf5" and not people.lengths:
+        raise ValueError(f"{people.file} holds no 'normalize', the length that scores divide by")
+    is_flic = people.skeleton.joints == FLIC11.joints
+    kind = "FLIC (.h5)" if is_flic else "MPII (.h5, whole numbers)"
+    return Truth(
+        path=people.file,
+        kind=_KINDS.get(people.form, kind).format(split=split),
+        people=People(
+            skeleton=people.skeleton,
+            keypoints=people.keypoints,
+            visibility=people.visibility,
+            tells_hidden=people.tells_hidden,
+            lengths=people.lengths,
+        ),
+        origin=people.origin,
+        # HRNet's files number nobody, so other files of the same people can't agree with a count of rows.
+        person_id=None if people.form == "mpii-hrnet" else people.ids,
+        names=tuple(people.names),
+        split=split,
+    )
+
+
+def with_visibility_of(truth: Truth, other: Truth) -> Truth:
+    """The truth with hidden joints told as in another file of the same people in the same order.
+
+    Raises ValueError naming both files when those aren't the same people or the other doesn't tell.
+    """
+    both = f"{truth.path} and {other.path}"
+    if not other.people.tells_hidden:
+        raise ValueError(f"{other.path} doesn't tell hidden joints from visible ones")
+    if other.people.skeleton.joints != truth.people.skeleton.joints or len(other) != len(truth):
+        raise ValueError(
+            f"{both} are not of the same people: {len(truth)} with {len(truth.people.skeleton)} joints, "
+            f"and {len(other)} with {len(other.people.skeleton)}"
+        )
+    labelled, flags = truth.people.visibility > 0, other.people.visibility
+    for row, joint in np.argwhere(labelled & (flags == NOT_LABELLED))[:1].tolist():
+        joint_name = truth.people.skeleton.joints[joint]
+        raise ValueError(
+            f"{both} are not of the same people: only the first labels {joint_name} in row {row}"
+        )
+    visibility = np.where(labelled, flags, NOT_LABELLED).astype(np.uint8)
+    return replace(truth, people=replace(truth.people, visibility=visibility, tells_hidden=True))
+
+
+def _no_split(path: Path, split: str) -> None:
+    if split:
+        raise ValueError(f"{path} is one split by itself; leave --split {split} away")
+
+
+def _of_coco(path: Path, content: Mapping[str, Any], split: str) -> Truth:
+    coco = read_coco(path, content, split)
+    return Truth(
+        path=path,
+        kind=f"COCO keypoints, {split}" if split else "COCO keypoints",
+        people=coco.people,
+        origin=0,
+        person_id=coco.person_id,
+        names=coco.names,
+        keys=coco.keys,
+        category=coco.category,
+        split=split,
+    )
+
+
+def _of_detections(path: Path, found: Mapping[str, npt.NDArray[Any]], split: str) -> Truth:
+    _no_split(path, split)
+    points = numbers(found, "pos_gt_src", (16, 2, "N"), path).transpose(2, 0, 1).copy()
+    count = len(points)
+    if not count:
+        raise ValueError(f"{path} holds nobody")
+    missing = numbers(found, "jnt_missing", (16, count), path).T
+    boxes = numbers(found, "headboxes_src", (2, 2, count), path).transpose(2, 0, 1)
+    names = [str(name) for name in np.ravel(found.get("dataset_joints", _MAT_JOINTS))]
+    for row, (name, wanted) in enumerate(zip(names, _MAT_JOINTS, strict=False)):
+        if name != wanted:
+            raise ValueError(f"{path}: 'dataset_joints' calls row {row} {name!r}; expected {wanted!r}")
+    for row, joint in np.argwhere((missing != 0) & (missing != 1))[:1].tolist():
+        raise ValueError(
+            f"{path}, 'jnt_missing': row {row}: the flag of {MPII16.joints[joint]} is "
+            f"{missing[row, joint]:g}; expected 0 or 1"
+        )
+    labelled = missing == 0
+    check_finite(points, labelled, MPII16.joints, rows_of(path, "pos_gt_src"))
+    return Truth(
+        path=path,
+        kind="MPII val (.mat)",
+        people=People(
+            skeleton=MPII16,
+            keypoints=points,
+            visibility=seen(labelled, labelled),
+            tells_hidden=False,
+            lengths={"head": checked_length(head_length(boxes), rows_of(path, "headboxes_src"))},
+        ),
+        origin=1,
+    )

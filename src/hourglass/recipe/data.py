@@ -1,0 +1,208 @@
+"""The part of a recipe that says which people are seen, and how."""
+
+import math
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from hourglass.core.skeleton import SKELETONS
+from hourglass.recipe.network import check, one_of
+
+DATASETS = ("lspet", "lsp", "lsp_lspet", "mpii", "flic", "coco", "pack", "synthetic")
+
+_LEEDS = ("lspet", "lsp", "lsp_lspet")
+CROPS = {"box": DATASETS, "limbs": (*_LEEDS, "coco")}
+"""Words of `data.crop`, and the kinds of data that know them."""
+
+SIDES = {"": DATASETS, "observer": (*_LEEDS, "mpii", "flic", "coco"), "person": ("flic",)}
+"""Words of `data.sides`, and the kinds of data that know them."""
+
+
+@dataclass(frozen=True)
+class SourceRecipe:
+    """One of several data sets that a network is trained on together."""
+
+    name: str = "lspet"
+    """kind of data, as `data.name`"""
+    label: str = ""
+    """what the log calls it; the kind's name where it is empty, so two of one kind need one"""
+    root: str = ""
+    """its folder or pack, below `data.root` unless it is absolute"""
+    annotations: str = ""
+    """`coco`: the JSON file, below `data.root` unless it is absolute; `{split}` in it is replaced"""
+    category: str = ""
+    """`coco`: which category, where several have keypoints"""
+    train_split: str = "train"
+    """empty: not trained on"""
+    val_split: str = "val"
+    """empty: not validated on"""
+    crop: str = "box"
+    sides: str = ""
+    stream: bool = False
+    """`pack`: as `data.packs.stream`"""
+    share: float | None = None
+    """of the draws, in 0..1; given for all that are trained on, or for none: then people count alike"""
+    weight: float = 1.0
+    """how much its labels count, in 0..1, times those of the labels themselves where the file has any"""
+    min_joints: int = 1
+    """people with fewer labelled joints, among those that the common skeleton knows, are left out"""
+    sure_score: float = 0.0
+    """finding people: boxes whose `score` is lower may show somebody or not, so nothing is learnt there"""
+    sure_joints: float = 0.0
+    """finding people: likewise of the mean over the better half of a box's `keypoint_scores`"""
+    partial: bool = False
+    """finding people: only some are boxed; away from the boxes nothing is learnt"""
+
+    def __post_init__(self) -> None:
+        _check_words("data.sources", self)
+        where = f"data.sources: {self.title}"
+        check(bool(self.train_split or self.val_split), where, "is neither trained on nor validated on")
+        check(0 <= self.weight <= 1, where, f"the weight {self.weight:g} of its labels must lie in 0..1")
+        share = self.share
+        check(share is None or 0 < share <= 1, where, f"the share {share} must lie in 0..1, and above 0")
+        check(self.min_joints >= 1, where, f"min_joints must be at least 1, not {self.min_joints}")
+        check(not self.stream or self.name == "pack", where, "stream is for packs")
+        for name in ("sure_score", "sure_joints"):
+            check(0 <= getattr(self, name) <= 1, where, f"{name} must lie in 0..1")
+
+    @property
+    def title(self) -> str:
+        return self.label or self.name
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Which people, and what the network sees of them."""
+
+    name: str = "lspet"
+    """kind of data: `lspet`, `lsp`, `lsp_lspet` (both), `mpii`, `flic`, `coco`, `pack` or `synthetic`"""
+    root: str = ""
+    """dataset folder (`lspet`: joints.mat and images/; `lsp_lspet`: lsp/ and lspet/), pack file, or COCO
+    images ({split} is replaced)"""
+    annotations: str = ""
+    """`coco`: the training JSON file; `{split}` in it is replaced by the split"""
+    category: str = ""
+    """`coco`: which category, where several have keypoints"""
+    train_split: str = "train"
+    val_split: str = "val"
+    crop: str = "box"
+    """a person's crop: `box` as the kind of data has it, `limbs` with a side told by the limbs' lengths
+    (`lspet`, `lsp`, `lsp_lspet`, `coco`)"""
+    sides: str = ""
+    """left and right: empty as the file has them, `observer` for those of who looks at the picture, `person`
+    for the person's own (`flic` only, which comes with both)"""
+    stream: bool = False
+    """`pack`: read training people shard by shard as they are needed, not all at the start; root may be an
+    address"""
+    buffer: int = 4096
+    """`stream`: people who are mixed at a time"""
+    skeleton: str = "lsp14"
+    """`synthetic`: which built-in skeleton to render; with `sources`: the built-in skeleton of all"""
+    sources: tuple[SourceRecipe, ...] = ()
+    """train on these together instead of on `name`; joints are matched by name, and one that a source doesn't
+    know weighs nothing there. `root` is then the folder that theirs start from"""
+    people: int = 0
+    """use only the first so many training people; 0 means all (`synthetic`: how many to render)"""
+    val_people: int = 0
+    """validate on only the first so many people while training; 0 means all"""
+    input_px: int = 256
+    """side of the network's crop"""
+    mean: tuple[float, float, float] = (0.4442, 0.4302, 0.4039)
+    """of RGB in 0..1"""
+    std: tuple[float, float, float] = (0.2376, 0.2296, 0.2356)
+    workers: int = 2
+    """threads that prepare crops"""
+    cache_gb: float = 4.0
+    """keep decoded pictures in memory while they fit in so many gigabytes; 0 decodes every time"""
+
+    def __post_init__(self) -> None:
+        _check_words("data", self)
+        object.__setattr__(self, "sources", tuple(_source(s) for s in self.sources))
+        self._check_sources()
+        check(self.input_px >= 1, "data.input_px", f"must be positive, not {self.input_px}")
+        check(self.buffer >= 1, "data.buffer", f"must be at least 1, not {self.buffer}")
+        if self.stream:
+            check(self.name == "pack", "data.stream", f"is for data.name=pack, not for {self.name}")
+            check(not self.people, "data.people", "must be 0 with data.stream, which reads whole shards")
+        check(self.workers >= 1, "data.workers", f"must be at least 1, not {self.workers}")
+        for name in ("people", "val_people", "cache_gb"):
+            check(getattr(self, name) >= 0, f"data.{name}", "can't be negative")
+        check(all(map(math.isfinite, self.mean)), "data.mean", "must be finite")
+        check(all(0 < s < math.inf for s in self.std), "data.std", "must be positive and finite")
+
+    def _check_sources(self) -> None:
+        if not self.sources:
+            return
+        titles = [source.title for source in self.sources]
+        twice = next((title for title in titles if titles.count(title) > 1), "")
+        check(not twice, "data.sources", f"two are called {twice!r}: give each a label of its own")
+        trained = [source for source in self.sources if source.train_split]
+        check(bool(trained), "data.sources", "none is trained on: give one a train_split")
+        check(
+            any(source.val_split for source in self.sources),
+            "data.sources",
+            "none is validated on: give one a val_split",
+        )
+        shares = [source.share for source in trained if source.share is not None]
+        check(
+            len(shares) in (0, len(trained)),
+            "data.sources",
+            "some sources that are trained on have a share and others don't: give it to all or to none",
+        )
+        check(
+            not shares or abs(sum(shares) - 1) < 1e-6,
+            "data.sources",
+            f"the shares add up to {sum(shares):g}, not to 1",
+        )
+        check(self.name == DataRecipe.name, "data.name", "stands in the sources, where data.sources is given")
+        one_of("data.skeleton", self.skeleton, tuple(SKELETONS))
+
+    def of_source(self, source: SourceRecipe) -> "DataRecipe":
+        """One of the sources as data by itself."""
+
+        def below(place: str) -> str:
+            return place if not place or "://" in place else str(Path(self.root) / place)
+
+        return replace(
+            self,
+            sources=(),
+            name=source.name,
+            root=below(source.root or "."),
+            annotations=below(source.annotations),
+            category=source.category,
+            train_split=source.train_split,
+            val_split=source.val_split,
+            crop=source.crop,
+            sides=source.sides,
+            stream=source.stream,
+            people=0,
+            val_people=0,
+        )
+
+
+def _source(value: object) -> SourceRecipe:
+    """A source inside the list, which arrives from YAML as a plain mapping."""
+    if isinstance(value, SourceRecipe):
+        return value
+    check(isinstance(value, dict), "data.sources", f"{value!r} is not a source: {{name: ..., root: ...}}")
+    assert isinstance(value, dict)
+    known = {f.name for f in fields(SourceRecipe)}
+    odd = sorted(str(key) for key in value.keys() - known)
+    check(not odd, "data.sources", f"a source has no {', '.join(odd)}; it has {', '.join(sorted(known))}")
+    return SourceRecipe(**value)
+
+
+def _check_words(where: str, data: "SourceRecipe | DataRecipe") -> None:
+    """The kind of data, and the options that it knows."""
+    one_of(f"{where}.name", data.name, DATASETS)
+    one_of(f"{where}.crop", data.crop, tuple(CROPS))
+    words = ", ".join(word for word in SIDES if word)
+    check(data.sides in SIDES, f"{where}.sides", f"{data.sides!r} is not one of {words}, or empty")
+    for option, value, owners in (("crop", data.crop, CROPS), ("sides", data.sides, SIDES)):
+        why = "; choose it when packing" if data.name == "pack" else ""
+        if value == "person":
+            why = "; observer-centric sides don't tell who was swapped, so there is no way back from them"
+        check(
+            data.name in owners[value],
+            f"{where}.{option}",
+            f"{value} is no option of {data.name}, but of {', '.join(owners[value])}{why}",
+        )

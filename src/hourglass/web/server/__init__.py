@@ -1,0 +1,1 @@
+"""The page's own part when a server answers it."""

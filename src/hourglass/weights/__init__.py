@@ -1,0 +1,1 @@
+"""Weights: files, where they are found, networks loaded from them, confidences."""

@@ -1,0 +1,173 @@
+"""Predicting people in their crops, and PCK of what was predicted."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from colours import ANSWERS, FACTS, RGB, TRUTH, Colours, make_records, record
+from hourglass.core.skeleton import LSP14
+from hourglass.core.structs import PersonRecord
+from hourglass.data.loading.images import ImageError, read_image
+from hourglass.evaluation.evaluate import predict_records, score
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[PersonRecord]:
+    return make_records(tmp_path_factory.mktemp("pictures"))
+
+
+# Predicting
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_what_a_perfect_network_sees_comes_back_in_picture_pixels(
+    records: list[PersonRecord], flip_test: bool
+) -> None:
+    found = predict_records(Colours().eval(), FACTS, records, flip_test=flip_test)
+    truth = np.stack([r.keypoints for r in records])
+    # A heatmap cell is 9 to 12 picture pixels wide here.
+    assert np.abs(found.keypoints - truth).max() < 0.6
+    assert found.person_id.tolist() == [100, 99, 98, 97, 96]
+    assert found.image_id[:2] == ("0.png", "1.png")
+    assert found.weights == "colours"
+    result = score(found, records)
+    assert result["metrics"]["PCK@0.2"]["mean"] == 100
+    assert result["people"] == result["people_counted"] == 5
+
+
+def test_neither_batches_nor_threads_nor_given_pictures_make_a_difference(
+    records: list[PersonRecord],
+) -> None:
+    pictures = [read_image(Path(str(r.image))) for r in records]
+    whole = predict_records(Colours(), FACTS, records)
+    for other in (
+        predict_records(Colours(), FACTS, records),
+        predict_records(Colours(), FACTS, records, batch_size=2, workers=1),
+        predict_records(Colours(), FACTS, records, batch_size=1, workers=7),
+        predict_records(Colours(), FACTS, records, images=pictures),
+    ):
+        np.testing.assert_array_equal(other.keypoints, whole.keypoints)
+        np.testing.assert_array_equal(other.scores, whole.scores)
+
+
+def test_the_flip_test_swaps_the_weights_own_pairs(records: list[PersonRecord]) -> None:
+    # Colours don't change sides in a mirror. Told that red and green do, the flip test sees each of
+    # the two in half of its maps only.
+    paired = replace(RGB, flip_pairs=(("left_shoulder", "right_hip"),))
+    plain = predict_records(Colours(), FACTS, records)
+    swapped = predict_records(Colours(), replace(FACTS, skeleton=paired), records)
+    assert (swapped.scores[:, :2] < 0.75 * plain.scores[:, :2]).all()
+    np.testing.assert_array_equal(swapped.scores[:, 2], plain.scores[:, 2])
+
+
+def test_the_network_gets_its_mode_back_and_the_random_state_is_left_alone(
+    records: list[PersonRecord],
+) -> None:
+    network = Colours().train()
+    torch_before, numpy_before = torch.get_rng_state(), repr(np.random.get_state())  # noqa: NPY002
+    predict_records(network, FACTS, records)
+    assert network.training
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    assert repr(np.random.get_state()) == numpy_before  # noqa: NPY002
+    with pytest.raises(ImageError):
+        predict_records(network, FACTS, [record(1, [[0, 0]] * 3)])
+    assert network.training
+
+
+def test_half_precision_is_near(records: list[PersonRecord]) -> None:
+    class Convolved(Colours):
+        """Autocast reaches convolutions, not poolings."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.same = nn.Conv2d(3, 3, 1, bias=False)
+            nn.init.eye_(self.same.weight.data[..., 0, 0])
+
+        def forward(self, image: Tensor) -> list[Tensor]:
+            return [self.same(heat) for heat in super().forward(image)]
+
+    full = predict_records(Convolved(), FACTS, records)
+    half = predict_records(Convolved(), FACTS, records, precision=torch.bfloat16)
+    np.testing.assert_allclose(half.keypoints, full.keypoints, atol=2)
+    assert not np.array_equal(half.keypoints, full.keypoints)
+
+
+def test_progress_counts_people(records: list[PersonRecord]) -> None:
+    told: list[tuple[int, int]] = []
+    predict_records(Colours(), FACTS, records, batch_size=2, progress=lambda *counts: told.append(counts))
+    assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path, records: list[PersonRecord]) -> None:
+    (tmp_path / "cut.png").write_bytes(Path(str(records[0].image)).read_bytes()[:99])
+    for name in ("cut.png", "gone.png"):
+        bad = replace(records[0], image=tmp_path / name, image_id=name)
+        with pytest.raises(ImageError, match=name):
+            predict_records(Colours(), FACTS, [*records, bad], batch_size=2)
+
+
+def test_weights_of_another_skeleton_are_refused(records: list[PersonRecord]) -> None:
+    with pytest.raises(ValueError, match=r"'lsp14' \(14 joints\).*'rgb3' \(3 joints\)"):
+        predict_records(Colours(), replace(FACTS, skeleton=LSP14), records)
+
+
+def test_nobody_is_predicted_without_trouble() -> None:
+    assert len(predict_records(Colours(), FACTS, [])) == 0
+
+
+# Scoring
+
+
+def test_a_score_counted_by_hand() -> None:
+    result = score(ANSWERS, TRUTH, (0.2, 0.25))
+    # Person 1: 0 right, 21 of 100 wrong at 0.2, 0 right. Person 2: 10 of 50 right, 11 of 50 wrong at 0.2.
+    assert result["metrics"]["PCK@0.2"] == {
+        "mean": round(200 / 3, 3),
+        "pooled": 60.0,
+        "left_shoulder": 100.0,
+        "right_hip": 0.0,
+        "nose": 100.0,
+    }
+    assert result["metrics"]["PCK@0.25"]["mean"] == 100.0
+    assert (result["people"], result["people_counted"]) == (3, 2)
+    assert result["joints"] == {"left_shoulder": 2, "right_hip": 2, "nose": 1}
+    json.dumps(result, allow_nan=False)
+
+
+def test_without_any_torso_there_is_no_score() -> None:
+    result = score(ANSWERS, TRUTH[2:])
+    assert set(result["metrics"]["PCK@0.2"].values()) == {None}
+    assert (result["people"], result["people_counted"]) == (1, 0)
+
+
+def test_a_score_must_be_complete() -> None:
+    with pytest.raises(ValueError, match=r"no prediction for person 4 in 4\.png"):
+        score(ANSWERS, [*TRUTH, record(4, [[0, 0]] * 3)])
+    other = replace(TRUTH[0], image_id="elsewhere.png")
+    with pytest.raises(ValueError, match=r"no prediction for person 1 in elsewhere\.png"):
+        score(ANSWERS, [other])
+    with pytest.raises(ValueError, match="nobody to score"):
+        score(ANSWERS, [])
+
+
+def test_a_threshold_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="must be positive, not 0"):
+        score(ANSWERS, TRUTH, (0,))
+
+
+def test_predictions_of_another_skeleton_are_refused() -> None:
+    other = replace(RGB, name="other", joints=("left_shoulder", "right_hip", "tail"))
+    with pytest.raises(ValueError, match=r"'other'.*'rgb3'"):
+        score(replace(ANSWERS, skeleton=other), TRUTH)
+
+
+def test_predictions_check_their_shapes() -> None:
+    with pytest.raises(ValueError, match=r"scores has shape \(4, 2\), expected \(4, 3\)"):
+        replace(ANSWERS, scores=ANSWERS.scores[:, :2])
+    with pytest.raises(ValueError, match="a person occurs twice"):
+        replace(ANSWERS, person_id=np.array([1, 2, 3, 3]))

@@ -1,0 +1,224 @@
+"""The recipes that come with the package: what they say of themselves, and how they differ.
+
+Names: the data (`mpii`, `flic`, `lsp`, `coco`), then the network, and, for MSSH, what is changed. `lspet_`
+and the same rest is its twin on LSP-Extended.
+"""
+
+import json
+import re
+import shlex
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16
+from hourglass.data.formats import lsp, lspet, mpii
+from hourglass.data.loading.records import load_records
+from hourglass.models.build import build_network
+from hourglass.recipe.network import (
+    NetworkRecipe,
+)
+from hourglass.recipe.recipe import (
+    Duration,
+    Recipe,
+    bundled_recipes,
+    find_recipe,
+    load_recipe,
+    recipe_to_yaml,
+)
+
+BUNDLED = bundled_recipes()
+OURS = {"lspet_hg2_small", "lspet_hg2_small_192", "lspet_narrow", "synthetic_tiny"}
+PUBLISHED = sorted(set(BUNDLED) - OURS)
+SKELETON = {"mpii": MPII16, "flic": FLIC11, "coco": COCO17, "lsp": LSP14, "lspet": LSP14}
+
+MSSH = ("", "_equal_weights", "_residual", "_inception_b", "_lateral", "_concat", "_baseline")
+DESIGNS = ("hg", "hg_int", "hg_stacked", "hg_stacked_int", "hg_stacked_add")
+CAPACITIES = {"8x1": (8, 1), "4x2": (4, 2), "2x4": (2, 4), "1x8": (1, 8)}
+SLIDES = ("deeppose", "chained", "stacked", "residual_stacked")
+
+
+def read(name: str, *overrides: str) -> Recipe:
+    return load_recipe(BUNDLED[name], overrides)
+
+
+def head(name: str) -> str:
+    """The comment that a recipe opens with, as one line."""
+    lines = BUNDLED[name].read_text(encoding="utf-8").split("\nnetwork:")[0].splitlines()
+    assert all(line.startswith("# ") for line in lines)
+    return " ".join(line.removeprefix("# ").strip().removesuffix("\\") for line in lines)
+
+
+@cache
+def millions(network: NetworkRecipe, data: str) -> str:
+    """Parameters of the network, at its full size, for the joints of this data."""
+    with torch.device("meta"):
+        built = build_network(network, SKELETON[data])
+    return f"{sum(p.numel() for p in built.parameters()) / 1e6:.2f}"
+
+
+def differences(one: Recipe, other: Recipe) -> dict[str, Any]:
+    """What `other` has where the two are not the same, by key."""
+    a, b = asdict(one), asdict(other)
+    return {f"{s}.{k}": b[s][k] for s in a for k in a[s] if a[s][k] != b[s][k]}
+
+
+def test_every_published_experiment_has_its_recipe_and_its_twin() -> None:
+    originals = {
+        *("mpii_hg8", "mpii_hg2", "mpii_workshop", "flic_hg1"),
+        *(f"mpii_{name}" for name in (*DESIGNS, *CAPACITIES)),
+        *(f"{data}_mssh{variant}" for data in ("mpii", "lsp") for variant in MSSH),
+        *(f"coco_{name}" for name in SLIDES),
+    }
+    twins = {f"lspet_{name.split('_', 1)[1]}" for name in originals}
+    assert originals | twins == set(PUBLISHED)
+
+
+# What a recipe says
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_it_opens_with_a_command_that_runs_it(name: str) -> None:
+    found = re.search(rf"hourglass train {name}( +'?[a-z]+\.\w+=\S+)*", head(name))
+    assert found
+    command, action, recipe, *overrides = shlex.split(found[0])
+    assert (command, action, recipe) == ("hourglass", "train", name)
+    data = load_recipe(find_recipe(name), overrides).data
+    assert data.name == "synthetic" or data.root.startswith("FOLDER")
+    assert bool(data.annotations) == (data.name == "coco")
+    assert data.train_split != data.val_split
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_it_is_complete_as_a_file_and_comes_back_from_one(name: str, tmp_path: Path) -> None:
+    recipe = read(name)
+    (tmp_path / "again.yaml").write_text(recipe_to_yaml(recipe))
+    assert load_recipe(tmp_path / "again.yaml") == recipe
+    assert all(isinstance(drop, Duration) for drop in recipe.schedule.drops)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_it_has_as_many_parameters_as_it_says(name: str) -> None:
+    said = re.search(r"(\d+\.\d\d) M parameters", head(name))
+    assert said
+    recipe = read(name)
+    assert said[1] == millions(recipe.network, recipe.data.name)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_it_says_what_was_published_and_measured(name: str) -> None:
+    assert re.search(r"Not run to the end yet\.|Measured", head(name))
+    assert "Published" in head(name)
+
+
+def offers(name: str) -> list[str]:
+    """Each `key=value` that the text gives, outside the command, as another reading of the sources."""
+    found: list[str] = re.findall(r"(?<![\w'])[a-z]+\.\w+=\S+", head(name))
+    return [offer.rstrip(".,;:)") for offer in found if not offer.startswith("data.")]
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if offers(name)])
+def test_other_readings_that_it_offers_are_recipes(name: str) -> None:
+    other = read(name, *offers(name))
+    assert differences(read(name), other).keys() == {offer.split("=")[0] for offer in offers(name)}
+    assert float(millions(other.network, other.data.name)) > 1
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_its_splits_are_those_of_its_data(name: str) -> None:
+    data = read(name).data
+    known: dict[str, set[str]] = {
+        "mpii": set(mpii.SPLITS),
+        "flic": set(mpii.SPLITS),  # files of the same authors
+        "lsp": set(lsp.SPLITS),
+        "lspet": set(lspet.SPLITS),
+        "coco": {"train", "val"},  # parts of the files' names
+    }
+    assert {data.train_split, data.val_split} <= known[data.name]
+
+
+def test_coco_recipes_read_both_splits(tmp_path: Path) -> None:
+    recipe = read("coco_stacked", f"data.root={tmp_path}/{{split}}2017")
+    triples = [n for i in range(17) for n in (10 + i, 20 + i, 2)]
+    for number, split in enumerate(("train", "val")):
+        photo = {"id": number, "file_name": f"{number:012d}.jpg", "width": 80, "height": 60}
+        (tmp_path / f"{split}2017").mkdir()
+        cv2.imwrite(
+            str(tmp_path / f"{split}2017" / f"{number:012d}.jpg"), np.full((60, 80, 3), 128, np.uint8)
+        )
+        person = {
+            "id": 5,
+            "image_id": number,
+            "category_id": 1,
+            "bbox": [8, 18, 22, 22],
+            "keypoints": triples,
+        }
+        category = {"id": 1, "name": "person", "keypoints": list(COCO17.joints)}
+        content = {"images": [photo], "annotations": [person], "categories": [category]}
+        (tmp_path / f"person_keypoints_{split}2017.json").write_text(json.dumps(content))
+    pattern = tmp_path / Path(recipe.data.annotations).name
+    data = replace(recipe.data, annotations=str(pattern))
+    for number, split in enumerate((data.train_split, data.val_split)):
+        (record,) = load_records(data, split)
+        assert record.image_id == f"{number:012d}.jpg"
+        assert record.skeleton.joints == COCO17.joints
+
+
+# How recipes differ
+
+
+@pytest.mark.parametrize("name", [n for n in PUBLISHED if n.startswith("lspet_")])
+def test_a_twin_differs_from_its_original_in_data_and_length_alone(name: str) -> None:
+    found = re.match(r"Twin of (\w+)(?: and (\w+))? on LSP-Extended", head(name))
+    assert found
+    originals = [original for original in found.groups() if original]
+    assert [original.split("_", 1)[1] for original in originals] == [name.split("_", 1)[1]] * len(originals)
+    apart = {"train.length", "train.precision", "train.validate_every", "train.checkpoint_every"}
+    apart |= {"schedule.drops", "target.occluded", "network.order"}
+    for original in originals:
+        found_apart = differences(read(original), read(name))
+        assert {key for key in found_apart if not key.startswith("data.")} <= apart
+        assert found_apart["data.name"] == "lspet"
+        assert read(name).data.input_px == 256
+
+
+@pytest.mark.parametrize("data", ["mpii", "lsp", "lspet"])
+def test_each_variant_of_mssh_changes_what_its_name_says(data: str) -> None:
+    base = read(f"{data}_mssh")
+    for variant, changed in {
+        "_equal_weights": {"target.adaptive": "none"},
+        "_residual": {"network.unit": "residual"},
+        "_inception_b": {"network.unit": "inception_b"},
+        "_lateral": {"network.lateral": True},
+        "_concat": {"network.fusion": "concat"},
+    }.items():
+        assert differences(base, read(f"{data}_mssh{variant}")) == changed
+    plain = differences(base, read(f"{data}_mssh_baseline"))
+    assert plain["network.build"] == "eccv"
+    assert {key for key in plain if not key.startswith("network.")} <= {"target.adaptive", "target.occluded"}
+    assert base.target.occluded == ("visible" if data == "lspet" else "negative")
+    assert len(base.network.strides) == read(f"{data}_mssh_baseline").network.stacks == 8
+
+
+@pytest.mark.parametrize("data", ["mpii", "lspet"])
+def test_designs_of_equal_size_differ_in_nothing_else(data: str) -> None:
+    for name, (stacks, blocks) in CAPACITIES.items():
+        recipe = read(f"{data}_{name}")
+        assert (recipe.network.stacks, recipe.network.blocks) == (stacks, blocks)
+        apart = differences(read(f"{data}_hg8"), recipe)
+        assert apart.keys() <= {"network.stacks", "network.blocks"}
+    for name in DESIGNS[1:]:
+        assert differences(read(f"{data}_hg"), read(f"{data}_{name}")) == {"network.build": name}
+
+
+def test_the_slides_rivals_share_data_and_augmentation() -> None:
+    one, *others = (read(f"coco_{name}") for name in SLIDES)
+    for other in others:
+        assert (other.data, other.augment, other.optimiser) == (one.data, one.augment, one.optimiser)
+        assert other.train.length == one.train.length
