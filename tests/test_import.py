@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 
@@ -30,6 +31,23 @@ import hourglass.cli.predict, hourglass.cli.demo
 print({"torch", "cv2", "matplotlib"} & set(sys.modules))
 """
     assert run(code) == "set()"
+
+
+def test_names_that_documentation_had_elsewhere_are_still_found_there() -> None:
+    from hourglass.core.skeleton import LSP14
+    from hourglass.models.build import build_network
+    from hourglass.recipe.network import NetworkRecipe
+    from hourglass.synthetic.render import load_records, render
+
+    doors: list[tuple[str, str, object]] = [
+        ("skeleton", "LSP14", LSP14),
+        ("build", "build_network", build_network),
+        ("network_recipe", "NetworkRecipe", NetworkRecipe),
+        ("data.synthetic", "render", render),
+        ("data.synthetic", "load_records", load_records),
+    ]
+    for door, name, thing in doors:
+        assert getattr(importlib.import_module(f"hourglass.{door}"), name) is thing
 
 
 def test_everything_promised_is_there() -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
-
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=240
+        [sys.executable, "-m", "hourglass.bench.gpu", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
     )
 
 

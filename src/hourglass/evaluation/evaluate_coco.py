@@ -127,7 +127,7 @@ def score_oks(file: CocoFile, results: Results) -> dict[str, Any]:
     """COCO's ten numbers.
 
     Returns:
-        `scores`: `{"AP": ..., ..., "ARL": ...}` (`evaluation.metrics.oks.SUMMARY`) in percent with three decimals, None
+        `scores`: `{"AP": ..., ..., "ARL": ...}` (`metrics.oks.SUMMARY`) in percent with three decimals, None
         where nobody is to be found. `people`: to be found; `pictures`: all of the file's; `detections`: how
         many results.
 

@@ -60,7 +60,7 @@ def without_doubles(
     scores: Sequence[float],
     nms_oks: float,
 ) -> Results:
-    """The results of people who are there once, in their order, as `inference.detection.suppress` chooses them.
+    """The results of people who are there once, in their order, chosen as by `suppress.distinct`.
 
     Args:
         results: of all `records`, in their order.

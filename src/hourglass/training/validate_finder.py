@@ -81,7 +81,9 @@ def validate_finder(trainer: Trainer, validation: PhotoValidation, log: RunLog) 
     """Measure the averaged weights and keep them when they are the best by the mean over the sets."""
     began = time.perf_counter()
     curves = [find_shared(trainer, photos) for photos in validation.sets]
-    recalls = [100 * curve.at_false(FALSE_PER_PHOTO)[0] for curve in curves]
+    sizes = ["large" if curve.people["large"] else "all" for curve in curves]
+    found = [curve.at_false(FALSE_PER_PHOTO, size) for curve, size in zip(curves, sizes, strict=True)]
+    recalls = [100 * recall for recall, _ in found]
     known = [recall for recall in recalls if np.isfinite(recall)]
     value = round(sum(known) / len(known), 3) if known else None
     row: dict[str, Any] = {
@@ -93,17 +95,16 @@ def validate_finder(trainer: Trainer, validation: PhotoValidation, log: RunLog) 
     sources = {
         title: {
             trainer.metric: round(recall, 3) if np.isfinite(recall) else None,
-            "threshold": round(curve.at_false(FALSE_PER_PHOTO)[1], 4),
-            "recall at one false box": round(100 * curve.at_false(1.0)[0], 3),
+            "threshold": round(threshold, 4),
         }
-        for title, recall, curve in zip(validation.titles, recalls, curves, strict=True)
+        for title, (_, threshold), recall in zip(validation.titles, found, recalls, strict=True)
     }
     log.write({**row, "sources": sources, "seconds": time.perf_counter() - began})
     # Where nobody could be found the latest weights are the best that are known.
     if value is None or value > trainer.best:
         trainer.best = trainer.best if value is None else value
         if trainer.fabric.is_global_zero:
-            thresholds = [curve.at_false(FALSE_PER_PHOTO)[1] for curve in curves]
+            thresholds = [threshold for _, threshold in found]
             measured = {
                 trainer.metric: value,
                 "on": ", ".join(validation.titles),

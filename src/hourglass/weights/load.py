@@ -1,4 +1,4 @@
-"""The only place where a recipe's words become objects."""
+"""Networks loaded from weights or exported files, and the facts that go with new weights."""
 
 from dataclasses import replace
 from pathlib import Path

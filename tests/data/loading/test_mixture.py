@@ -103,7 +103,7 @@ def test_two_ranks_see_different_people_of_streamed_sources(mixed: MixedCrops) -
 
 def lsp_person(**changes: object) -> PersonRecord:
     fields = {**numbered(1)[0].__dict__, **changes}
-    return PersonRecord(**fields)  # type: ignore[arg-type]
+    return PersonRecord(**fields)
 
 
 def test_joints_go_by_name_and_unknown_ones_are_not_labelled() -> None:

@@ -298,8 +298,8 @@ def test_a_failed_write_keeps_the_old_pack(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_packing_does_not_load_torch() -> None:
-    script = "import hourglass.cli.data, hourglass.data.packs.write_pack, hourglass.data.formats.lspet, hourglass.data.formats.coco, sys; "
-    script += "print('torch' in sys.modules)"
+    script = "import hourglass.cli.data, hourglass.data.packs.write_pack, hourglass.data.formats.lspet, "
+    script += "hourglass.data.formats.coco, sys; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert answer.stdout.strip() == "False", answer.stderr
 

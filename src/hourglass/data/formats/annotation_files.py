@@ -39,7 +39,8 @@ def read_annotations(
         split: for files with several, one of theirs; "" and `all` are everybody. HRNet's files don't tell
             theirs, so this says it. Others that don't tell any only take "".
         category: of a COCO file with several; None is the only one with keypoints.
-        content: what `read_files.read_json` or `read_files.read_mat` found in it, where that has been asked already.
+        content: what `read_files.read_json` or `read_files.read_mat` found in it, where that has been asked
+            already.
 
     Raises ValueError or FileNotFoundError naming the file, the row and the field.
     """

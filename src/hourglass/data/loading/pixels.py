@@ -1,4 +1,4 @@
-"""Arrays of any common kind to RGB: grey, alpha, 16 bits, floats, BGR. Files are `hourglass.data.loading.images`."""
+"""Arrays of any common kind to RGB: grey, alpha, 16 bits, floats, BGR. Files are `loading.images`."""
 
 from typing import Any
 

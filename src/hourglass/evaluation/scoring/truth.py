@@ -1,8 +1,9 @@
 """Truth for scoring, out of annotation files alone: no pictures are needed.
 
-Any file that `data.formats.annotation_files` reads, and `detections_our_format.mat` (`pos_gt_src`): MPII's val split
-as floats, which counts from 1 and doesn't tell hidden joints. That one has the head boxes that codes divide
-by and another network's predictions beside the truth, but no pictures, so no data reader takes it.
+Any file that `data.formats.annotation_files` reads, and `detections_our_format.mat` (`pos_gt_src`): MPII's
+val split as floats, which counts from 1 and doesn't tell hidden joints. That one has the head boxes that
+codes divide by and another network's predictions beside the truth, but no pictures, so no data reader takes
+it.
 
 Coordinates stay as the file has them, so that a protocol meets the very numbers that its code met.
 """
