@@ -1,5 +1,7 @@
 """Recall and false boxes: hand-counted photos, and every threshold by itself against the curve."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,7 @@ def test_curve_by_hand() -> None:
     assert curve.at_threshold(0.95)[0]["all"] == 0
 
 
-def thresholded(threshold: float, data: list[tuple[np.ndarray, ...]]) -> tuple[int, int]:
+def thresholded(threshold: float, data: Sequence[tuple[np.ndarray, ...]]) -> tuple[int, int]:
     """Hits and false boxes of the boxes from one threshold on, counted by a plain loop over pairs."""
     hits = false = 0
     for found, scores, people, unsure in data:
@@ -71,7 +73,7 @@ def thresholded(threshold: float, data: list[tuple[np.ndarray, ...]]) -> tuple[i
 
 
 def shared(a: np.ndarray, b: np.ndarray) -> float:
-    return max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    return float(max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0))
 
 
 def area(a: np.ndarray) -> float:
@@ -79,7 +81,7 @@ def area(a: np.ndarray) -> float:
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
-    return shared(a, b) / (area(a) + area(b) - shared(a, b))
+    return float(shared(a, b) / (area(a) + area(b) - shared(a, b)))
 
 
 def inside(a: np.ndarray, b: np.ndarray) -> float:

@@ -35,6 +35,7 @@ from hourglass.recipe.recipe import (
 
 BUNDLED = bundled_recipes()
 OURS = {"lspet_hg2_small", "lspet_hg2_small_192", "lspet_narrow", "synthetic_tiny"}
+OURS |= {"people_finder"}
 PUBLISHED = sorted(set(BUNDLED) - OURS)
 SKELETON = {"mpii": MPII16, "flic": FLIC11, "coco": COCO17, "lsp": LSP14, "lspet": LSP14}
 

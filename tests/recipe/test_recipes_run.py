@@ -28,6 +28,10 @@ SMALL = [
 ]
 
 
+WHOLE_PHOTOS = {"people_finder"}
+"""Rendered people come as crops; `training.test_finder_run` trains this one."""
+
+
 def small(name: str) -> Recipe:
     """The recipe with fewer channels, cells and people; its build, stacks, blocks, losses and laws stay."""
     recipe = load_recipe(BUNDLED[name])
@@ -77,7 +81,7 @@ def built(people: dict[tuple[str, str], list[PersonRecord]], monkeypatch: pytest
     return kept
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", sorted(set(BUNDLED) - WHOLE_PHOTOS))
 def test_a_bundled_recipe_trains(name: str, tmp_path: Path, built: list[Start]) -> None:
     recipe = small(name)
     loop.train(recipe, tmp_path, name, accelerator="cpu", watch=lambda row: None)

@@ -132,7 +132,7 @@ def test_decoding_gives_the_targets_boxes_back() -> None:
 def test_gradients_are_finite_for_any_answer() -> None:
     boxes, present = views([[0.0, 0.0, 64.0, 64.0]], [])
     stage = (100 * torch.randn(2, 5, 16, 16, generator=torch.Generator().manual_seed(1))).requires_grad_()
-    center_loss([stage], boxes, present, torch.ones(2, 16, 16, dtype=torch.bool), STRIDE).sum().backward()
+    center_loss([stage], boxes, present, torch.ones(2, 16, 16, dtype=torch.bool), STRIDE).sum().backward()  # type: ignore[no-untyped-call]
     assert stage.grad is not None
     assert torch.isfinite(stage.grad).all()
     assert stage.grad.abs().sum() > 0

@@ -141,7 +141,7 @@ def _settings(
     answering: Answering, source: Source, place: str
 ) -> tuple[dict[str, bytes], str, dict[str, Any]]:
     """The weights' files, their name, and everything that a second run must agree with."""
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
     from hourglass.weights.published import resolve
 
     path = resolve(answering.weights)
@@ -149,7 +149,7 @@ def _settings(
         raise ValueError(
             "int8 in a batch needs an OpenVINO file that was exported with int8: --weights FILE.xml"
         )
-    _, facts = load_network(path)
+    _, facts = load_pose_network(path)
     files = [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
     weights = {file.name: file.read_bytes() for file in files}
     digest = hashlib.sha256(b"".join(weights.values())).hexdigest()

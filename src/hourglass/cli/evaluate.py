@@ -282,12 +282,12 @@ def _run_network(
     from hourglass.inference.backends import make_runnable
     from hourglass.inference.device import choose_device
     from hourglass.models.build import channels_last
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
 
     where, stacks = choose_device(how.device), number_of_stacks(how.stacks)
     if stacks == "auto":
         raise ValueError("--stacks auto can't be scored here: benchmarks/anytime.py does; give a number")
-    network, facts = load_network(weights)
+    network, facts = load_pose_network(weights)
     records, unknown = under_skeleton(_records(source, found, facts.skeleton.name), facts.skeleton)
     int8 = how.precision == "int8" and how.calibration
     runnable, dtype = make_runnable(

@@ -9,6 +9,7 @@ import typer
 
 from hourglass.cli import (
     ablate,
+    accuracy,
     batch,
     benchmark,
     calibrate,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(evaluate_finder.evaluate_finder)
+app.command()(accuracy.accuracy)
 app.command()(score.score)
 app.command()(calibrate.calibrate)
 app.command()(ablate.ablate)

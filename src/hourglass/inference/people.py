@@ -13,7 +13,7 @@ from hourglass.inference.detection.boxes import Detector, detect
 from hourglass.inference.detection.centers import boxes_of, in_picture, photo_matrix, whole_view
 from hourglass.models.build import channels_last
 from hourglass.weights.checkpoint import WeightFacts, WeightsError
-from hourglass.weights.load import load_network
+from hourglass.weights.load import finds_people, load_network
 
 FINDER = "people_finder"
 """The build of finders, and the bundled one's name."""
@@ -23,11 +23,6 @@ MIN_SCORE = 0.3
 _OTHER_KIND = "{} finds joints, not people: give it as weights (--weights), and as detector a people finder"
 
 _Float = npt.NDArray[np.float64]
-
-
-def is_finder(facts: WeightFacts) -> bool:
-    """Whether weights find people, and not joints."""
-    return facts.network.build == FINDER
 
 
 class PeopleFinder:
@@ -54,7 +49,7 @@ class PeopleFinder:
         device: torch.device | str = "cpu",
         precision: torch.dtype = torch.float32,
     ) -> None:
-        if not is_finder(facts):
+        if not finds_people(facts):
             raise WeightsError(_OTHER_KIND.format(facts.name))
         if min_score is None:
             min_score = float(facts.metrics.get("threshold", MIN_SCORE))
@@ -117,6 +112,6 @@ def load_finder(
     from hourglass.models.folding import fold_batch_norms
 
     network, facts = load_network(name)
-    if not is_finder(facts):
+    if not finds_people(facts):
         raise WeightsError(_OTHER_KIND.format(name))
     return PeopleFinder(channels_last(fold_batch_norms(network)), facts, min_score, device)

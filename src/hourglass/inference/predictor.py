@@ -22,11 +22,11 @@ from hourglass.inference.detection.suppress import NMS_OKS, check_nms, distinct
 from hourglass.inference.device import Precision, choose_device
 from hourglass.inference.early_exit import answer_until_settled
 from hourglass.inference.forward import CropAnswer, answer_crops
-from hourglass.inference.people import FINDER, is_finder, look
+from hourglass.inference.people import FINDER, look
 from hourglass.inference.poses.pose import Pose
 from hourglass.models.build import channels_last
-from hourglass.weights.checkpoint import WeightFacts, WeightsError
-from hourglass.weights.load import load_network
+from hourglass.weights.checkpoint import WeightFacts
+from hourglass.weights.load import check_finds_joints, load_pose_network
 
 Picture = str | Path | npt.NDArray[Any]
 """A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.loading.pixels.to_rgb`."""
@@ -138,14 +138,12 @@ class Predictor:
     ) -> None:
         if nms_oks is not None:
             check_nms(nms_oks)
-        if is_finder(facts):
-            raise WeightsError(
-                f"{facts.name} finds people, not joints: give it as a detector, and a pose network as weights"
-            )
+        check_finds_joints(facts)
         self.nms_oks = nms_oks
         self.device = choose_device(device)
-        named = isinstance(detector, str | Path)
-        self.detector = load_detector(detector, device=str(self.device)) if named else detector
+        if isinstance(detector, str | Path):
+            detector = load_detector(detector, device=str(self.device))
+        self.detector = detector
         runnable, self.precision = make_runnable(
             network, facts, self.device, backend, precision, stacks, calibration
         )
@@ -176,7 +174,7 @@ class Predictor:
 
         Raises FileNotFoundError or WeightsError, naming the weights, when they can't be had or read.
         """
-        network, facts = load_network(name)
+        network, facts = load_pose_network(name)
         return cls(
             network,
             facts,

@@ -39,6 +39,7 @@ def people_finder(
     Raises ValueError for numbers that make no network, as `StackedHourglass` does.
     """
     network = StackedHourglass(len(MAPS), stacks, features, depth, blocks, mean, std)
+    network.output = "centers"
     for head in network.heads:
         assert isinstance(head, nn.Conv2d)
         assert head.bias is not None

@@ -35,10 +35,12 @@ class SourceRecipe:
     """empty: not trained on"""
     val_split: str = "val"
     """empty: not validated on"""
+    test_split: str = ""
+    """what `hourglass accuracy` reports on; training never looks at it. Empty: it reports on `val_split`"""
     crop: str = "box"
     sides: str = ""
     stream: bool = False
-    """`pack`: as `data.packs.stream`"""
+    """`pack`: as `data.stream`"""
     share: float | None = None
     """of the draws, in 0..1; given for all that are trained on, or for none: then people count alike"""
     weight: float = 1.0
@@ -55,7 +57,11 @@ class SourceRecipe:
     def __post_init__(self) -> None:
         _check_words("data.sources", self)
         where = f"data.sources: {self.title}"
-        check(bool(self.train_split or self.val_split), where, "is neither trained on nor validated on")
+        check(
+            bool(self.train_split or self.val_split or self.test_split),
+            where,
+            "is neither trained on nor validated on",
+        )
         check(0 <= self.weight <= 1, where, f"the weight {self.weight:g} of its labels must lie in 0..1")
         share = self.share
         check(share is None or 0 < share <= 1, where, f"the share {share} must lie in 0..1, and above 0")

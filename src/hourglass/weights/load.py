@@ -43,6 +43,26 @@ def load_network(name: str | Path | None = None) -> tuple[nn.Module, WeightFacts
     return network.eval(), facts
 
 
+def load_pose_network(name: str | Path | None = None) -> tuple[nn.Module, WeightFacts]:
+    """As `load_network`, of weights that find joints; WeightsError too for those of a people finder."""
+    network, facts = load_network(name)
+    check_finds_joints(facts)
+    return network, facts
+
+
+def check_finds_joints(facts: WeightFacts) -> None:
+    """Raise WeightsError for the weights of a people finder."""
+    if finds_people(facts):
+        raise WeightsError(
+            f"{facts.name} finds people, not joints: give it as a detector, and a pose network as weights"
+        )
+
+
+def finds_people(facts: WeightFacts) -> bool:
+    """Whether weights find people in whole pictures, and not joints."""
+    return facts.network.build == "people_finder"
+
+
 def _load_engine(path: Path) -> tuple[nn.Module, WeightFacts]:
     network: nn.Module
     if path.suffix == ".onnx":

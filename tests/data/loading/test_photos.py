@@ -22,6 +22,7 @@ from hourglass.data.loading.photos import (
 )
 from hourglass.recipe.recipe import AugmentRecipe
 
+NOBODY = np.empty((0, 4), np.float32)
 PLAIN = {"scale": 0.0, "rotate_probability": 0.0, "gain": 0.0}
 
 
@@ -40,7 +41,7 @@ def write(folder: Path, annotations: list[dict[str, Any]], **second: Any) -> Pat
 
 
 def test_reading_says_who_is_sure(tmp_path: Path) -> None:
-    joints = {"keypoint_scores": [0.9, 0.1, 0.5, 0.3]}
+    joints: dict[str, Any] = {"keypoint_scores": [0.9, 0.1, 0.5, 0.3]}
     path = write(
         tmp_path,
         [
@@ -193,7 +194,7 @@ def test_a_batch_fills_up_with_nobody() -> None:
 
 def test_photos_are_kept_reduced_while_they_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Image.new("RGB", (400, 200), "blue").save(tmp_path / "a.png")
-    record = PhotoRecord(tmp_path / "a.png", "a", 400, 200, np.empty((0, 4)), np.empty((0, 4)))
+    record = PhotoRecord(tmp_path / "a.png", "a", 400, 200, NOBODY, NOBODY)
     assert read_reduced(record, 100).shape == (50, 100, 3)
     assert read_reduced(record, 1000).shape == (200, 400, 3)
     kept = decode_photos([record], 100, 0.001, 1)

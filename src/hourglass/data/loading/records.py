@@ -1,5 +1,6 @@
 """The annotated people of a named data set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hourglass.core.skeleton import SKELETONS
@@ -32,6 +33,21 @@ def load_sources(data: DataRecipe, training: bool) -> list[tuple[SourceRecipe, l
             )
         found.append((source, kept))
     return found
+
+
+def load_test_sets(
+    data: DataRecipe, only: Sequence[str] | None = None
+) -> list[tuple[SourceRecipe, list[PersonRecord]]]:
+    """The people whom each source reports on, in the joints of its own file.
+
+    Args:
+        only: titles of the sources that are wanted; None or empty is all.
+
+    Raises ValueError or OSError, naming the file, on bad data.
+    """
+    wanted = [source for source in data.sources if not only or source.title in only]
+    chosen = [(source, source.test_split or source.val_split) for source in wanted]
+    return [(source, load_records(data.of_source(source), split)) for source, split in chosen if split]
 
 
 def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
