@@ -242,7 +242,7 @@ def _load(job: Job) -> "Predictor":
             Path(folder) / next(iter(job.weights)), detector=None, **job.settings
         )
         if job.detector is not None:
-            path = Path(folder) / job.detecting["name"]
+            path = Path(folder) / job.detecting.get("name", "detector.onnx")
             path.write_bytes(job.detector)
             min_score, device = job.detecting["min_score"], str(predictor.device)
             predictor.detector = load_detector(path, min_score, threads=job.threads, device=device)

@@ -126,7 +126,7 @@ def _tell(report: dict[str, Any], json: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("people", "number", "found (%)", title=f"{report['detector']} on {report['photos']} photos")
+    table = Table("people", "number", "found (%)", title=f"{report['photos']} photos")
     for size, share in report["recall"].items():
         if report["people"][size]:
             table.add_row(size, str(report["people"][size]), f"{share:.1f}")
