@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from colours import ANSWERS, FACTS, RGB, TRUTH, Colours, make_records, record
-from hourglass.core.skeleton import LSP14
+from hourglass.core.skeleton import LSP14, Skeleton
 from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.images import ImageError, read_image
-from hourglass.evaluation.evaluate import predict_records, score
+from hourglass.evaluation.evaluate import Predictions, predict_records, score
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,45 @@ def test_without_any_torso_there_is_no_score() -> None:
     result = score(ANSWERS, TRUTH[2:])
     assert set(result["metrics"]["PCK@0.2"].values()) == {None}
     assert (result["people"], result["people_counted"]) == (1, 0)
+
+
+def test_a_joint_may_be_called_as_the_total_is() -> None:
+    called = {"left_shoulder": "mean", "right_hip": "pooled", "nose": "person"}
+    skeleton = replace(
+        RGB,
+        joints=tuple(called[joint] for joint in RGB.joints),
+        torso=tuple((called[a], called[b]) for a, b in RGB.torso),
+        flip_pairs=(),
+        limbs=(),
+    )
+    answers = replace(ANSWERS, skeleton=skeleton)
+    result = score(answers, [replace(person, skeleton=skeleton) for person in TRUTH])
+    assert result["metrics"]["PCK@0.2"] == {"mean": round(200 / 3, 3), "pooled": 60.0, "person": 100.0}
+    assert result["joint_metrics"]["PCK@0.2"] == {"mean": 100.0, "pooled": 0.0, "person": 100.0}
+
+
+def test_one_joint_is_measured_by_the_box_of_its_crop() -> None:
+    dot = Skeleton("dot", ("dot",))
+    # Crops of 100 px were made of boxes of 80 px: 16 px are right at 0.2, 17 are not.
+    points = np.array([[[50, 50]], [[50, 50]]], np.float32)
+    truth = [
+        PersonRecord(
+            image=b"",
+            image_id=f"{n}.png",
+            person_id=n,
+            skeleton=dot,
+            keypoints=points[n],
+            visibility=np.array([2], np.uint8),
+            center=np.array([50, 50], np.float32),
+            side_px=100.0,
+        )
+        for n in range(2)
+    ]
+    off = np.array([[[66, 50]], [[50, 67]]], np.float32)
+    answers = Predictions(np.arange(2), ("0.png", "1.png"), off, np.ones((2, 1), np.float32), dot)
+    result = score(answers, truth)
+    assert result["metrics"]["PCK@0.2"] == {"mean": 50.0, "pooled": 50.0, "dot": 50.0}
+    assert (result["reference"], result["people_counted"]) == ("box", 2)
 
 
 def test_a_score_must_be_complete() -> None:

@@ -14,9 +14,9 @@ from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training import compiling
-from hourglass.training.checkpointing import checkpoint_hourglasses
 from hourglass.training.compiling import compile_or_say, compile_parts, parts_of, try_out, undo
 from hourglass.training.loop import CHECKPOINT, train
+from hourglass.training.state import checkpoint_hourglasses
 from hourglass.weights.checkpoint import load_checkpoint
 
 IMAGE = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0)).byte()

@@ -189,7 +189,7 @@ def _detector(answering: Answering) -> tuple[bytes | None, dict[str, Any] | None
 def _prepare(store: Store) -> None:
     """Make sure now that the output can be written into, and not when the first hour's work is done."""
     if store.local:
-        from hourglass.inference.sinks import output_folder
+        from hourglass.inference.inputs_outputs import output_folder
 
         output_folder(Path(store.path))
     else:

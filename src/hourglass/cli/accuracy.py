@@ -66,7 +66,7 @@ def _report(
 ) -> dict[str, Any]:
     from dataclasses import replace
 
-    from hourglass.cli.running import people_bar
+    from hourglass.cli.options import people_bar
     from hourglass.data.loading.records import load_test_sets
     from hourglass.evaluation.accuracy import Answer, compare, groups_of, read_answer
     from hourglass.evaluation.evaluate import predict_records

@@ -73,7 +73,7 @@ def table(
 ) -> None:
     """Measure every row of docs/benchmarks.md on this machine: about fifteen minutes on two cores.
 
-    Let nothing else run meanwhile. Needs the backends: pip install 'hourglass-pose[export]'
+    Let nothing else run meanwhile. Needs the backends: pip install -e '.[export]'
 
     Example: hourglass benchmark table --json table.json
     """
@@ -191,7 +191,7 @@ def scaling(
 
     from hourglass.bench.compare import machine
     from hourglass.bench.scaling import EXPECTED, draw, growths, measure_axis
-    from hourglass.inference.sinks import output_folder
+    from hourglass.inference.inputs_outputs import output_folder
 
     axes = list(dict.fromkeys(axis or EXPECTED))
     unknown = [name for name in axes if name not in EXPECTED]

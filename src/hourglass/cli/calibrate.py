@@ -137,7 +137,7 @@ def _predictions(
     device: str,
 ) -> "Predictions":
     """What the weights find, flip test on; from a file where there is one."""
-    from hourglass.cli.running import people_bar
+    from hourglass.cli.options import people_bar
     from hourglass.evaluation.evaluate import check_skeleton, load_predictions, predict_records
     from hourglass.inference.device import choose_device
     from hourglass.models.build import channels_last

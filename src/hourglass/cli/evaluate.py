@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -179,7 +179,7 @@ def _check_coco_options(
     """Raise ValueError naming an option that would change nothing, or make the score meaningless."""
     given = {found_by: bool(found_by), "--results": results is not None, "--category": source.category}
     for option, used in given.items():
-        if used and source.data != "coco":
+        if used and source.data != "coco" and (option, source.data) != ("--category", "file"):
             raise ValueError(f"{option} is for --data coco, not for {source.data}")
     if not found_by:
         if min_score is not None:
@@ -209,8 +209,7 @@ def _find(source: _Source, detector: str, min_score: float | None, path: Path) -
     """Write whom a detector finds in the photos to a file of boxes."""
     from json import dumps
 
-    from hourglass.cli.options import open_detector
-    from hourglass.cli.running import people_bar
+    from hourglass.cli.options import open_detector, people_bar
     from hourglass.core.files import write_text_atomically
     from hourglass.evaluation.evaluate_coco import read_truth
     from hourglass.evaluation.whole_photos import find_boxes
@@ -232,17 +231,20 @@ def _coco(
     """Everybody annotated in COCO data, and the detector's boxes; refuses what can't be scored."""
     if source.data != "coco" or not (source.root and source.annotations):
         return None, None  # without the two, reading the people tells what is missing
+    from hourglass.data.formats.picture_places import labels_upright
     from hourglass.evaluation.evaluate_coco import check_labelled, check_sigmas, load_boxes, read_truth
 
     annotations = Path(source.annotations.replace("{split}", source.split))
     file = read_truth(annotations, source.split, source.category or None)
+    photos = Path(source.root.replace("{split}", source.split))
+    file = replace(file, people=labels_upright(file.people, photos))
     if boxes is None:
         check_labelled(file)
         return file, None
     if results is None:
         check_labelled(file)
         check_sigmas(file)
-    return file, load_boxes(file, Path(source.root.replace("{split}", source.split)), boxes, min_score)
+    return file, load_boxes(file, photos, boxes, min_score)
 
 
 def _records(source: _Source, found: "DetectedBoxes | None", skeleton: str) -> "list[PersonRecord]":
@@ -277,7 +279,7 @@ def _run_network(
     how: _How,
 ) -> "tuple[Predictions, list[PersonRecord], dict[str, Any]]":
     """Predictions of the weights, the people they are of, and the facts for the report."""
-    from hourglass.cli.running import calibrate, number_of_stacks, people_bar
+    from hourglass.cli.options import calibrate, number_of_stacks, people_bar
     from hourglass.evaluation.evaluate import predict_records, under_skeleton
     from hourglass.inference.backends import make_runnable
     from hourglass.inference.device import choose_device
@@ -286,7 +288,7 @@ def _run_network(
 
     where, stacks = choose_device(how.device), number_of_stacks(how.stacks)
     if stacks == "auto":
-        raise ValueError("--stacks auto can't be scored here: benchmarks/anytime.py does; give a number")
+        raise ValueError("--stacks auto is scored by `hourglass benchmark anytime`; give a number here")
     network, facts = load_pose_network(weights)
     records, unknown = under_skeleton(_records(source, found, facts.skeleton.name), facts.skeleton)
     int8 = how.precision == "int8" and how.calibration

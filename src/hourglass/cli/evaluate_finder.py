@@ -45,8 +45,7 @@ def evaluate_finder(
     """
     if root == Path() or annotations == Path():
         raise ValueError("say where the photos lie (--root) and who is in them (--annotations)")
-    from hourglass.cli.options import open_detector
-    from hourglass.cli.running import people_bar
+    from hourglass.cli.options import open_detector, people_bar
     from hourglass.data.formats.photos import read_photos
     from hourglass.data.loading.images import read_image
     from hourglass.data.loading.loader import ahead

@@ -150,7 +150,7 @@ def _export_file(
 
 
 def _count(stacks: str) -> int | None:
-    from hourglass.cli.running import number_of_stacks
+    from hourglass.cli.options import number_of_stacks
 
     count = number_of_stacks(stacks)
     if count == "auto":
@@ -222,7 +222,7 @@ def _say(what: str) -> None:
 @contextmanager
 def _bar() -> "Iterator[Progress]":
     """A bar of people on standard error where that is a terminal, from the first of them on."""
-    from hourglass.cli.running import people_bar
+    from hourglass.cli.options import people_bar
 
     with ExitStack() as stack:
         bar: list[Progress] = []

@@ -29,16 +29,16 @@ def _print_pck(report: dict[str, Any], console: Console) -> None:
     for metric in metrics:
         table.add_column(metric, justify="right")
 
-    def row(label: str, key: str, counted: int, style: str = "") -> None:
-        cells = (_cell(metrics[metric][key]) for metric in metrics)
+    def row(label: str, shares: dict[str, Any], key: str, counted: int, style: str = "") -> None:
+        cells = (_cell(shares[metric][key]) for metric in metrics)
         table.add_row(label.replace("_", " "), str(counted), *cells, style=style)
 
     for joint, counted in report["joints"].items():
-        row(joint, joint, counted)
+        row(joint, report["joint_metrics"], joint, counted)
     table.add_section()
     total = sum(report["joints"].values())
-    row("mean of joints", "mean", total, "bold")
-    row("all joints pooled", "pooled", total)
+    row("mean of joints", metrics, "mean", total, "bold")
+    row("all joints pooled", metrics, "pooled", total)
     console.print(table)
 
 

@@ -104,11 +104,16 @@ def predict(
 
     A video: hourglass predict clip.mp4 --start 0:10 --csv joints.csv
     """
-    from hourglass.cli.options import NO_DETECTOR, check_options, given_boxes, open_detector
+    from hourglass.cli.options import (
+        NO_DETECTOR,
+        calibrate,
+        check_options,
+        given_boxes,
+        number_of_stacks,
+        open_detector,
+    )
     from hourglass.cli.predict_video import VideoOptions, is_video, predict_video
-    from hourglass.cli.running import calibrate, number_of_stacks
-    from hourglass.inference.inputs_outputs import expand
-    from hourglass.inference.sinks import output_folder, output_names
+    from hourglass.inference.inputs_outputs import expand, output_folder, output_names
 
     check_options(box, boxes, detector, min_score, nms)
     given = given_boxes(box, boxes, min_score)
@@ -229,7 +234,7 @@ class _Job:
         """Draw one picture's poses, and keep them without their heatmaps."""
         from dataclasses import replace
 
-        from hourglass.inference.sinks import write_picture
+        from hourglass.inference.inputs_outputs import write_picture
 
         if self.overlay:
             image = request.image

@@ -79,7 +79,7 @@ def serve(
     )
     _check_extra()
 
-    from hourglass.cli.running import calibrate
+    from hourglass.cli.options import calibrate
     from hourglass.serving.run import listen, run, url_of
 
     with listen(host, port) as listening:
@@ -107,9 +107,7 @@ def _check_extra() -> None:
 
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:
-        raise ValueError(
-            f"serving needs {', '.join(missing)}: install the extra, pip install 'hourglass-pose[serve]'"
-        )
+        raise ValueError(f"serving needs {', '.join(missing)}: install the extra, pip install -e '.[serve]'")
 
 
 def _is_loopback(address: str) -> bool:

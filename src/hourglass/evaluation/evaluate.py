@@ -15,9 +15,11 @@ import torch
 from torch import nn
 
 from hourglass.core import geometry
+from hourglass.core.arrays import RGB
 from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import PersonRecord
+from hourglass.data.formats.crops import BOX_MARGIN
 from hourglass.data.formats.skeleton_map import describe_map
 from hourglass.data.loading.images import read_image
 from hourglass.data.loading.loader import ahead
@@ -29,7 +31,6 @@ from hourglass.weights.checkpoint import WeightFacts
 
 FORMAT = "hourglass-predictions-1"
 
-Image = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
 
@@ -109,7 +110,7 @@ def predict_records(
     flip_test: bool = True,
     precision: torch.dtype = torch.float32,
     workers: int = 2,
-    images: Sequence[Image] | None = None,
+    images: Sequence[RGB] | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
     """Run a network over every record's own crop: its centre and side, no box of ours.
@@ -143,7 +144,7 @@ def predict_stages(
     flip_test: bool = True,
     precision: torch.dtype = torch.float32,
     workers: int = 2,
-    images: Sequence[Image] | None = None,
+    images: Sequence[RGB] | None = None,
     progress: Progress | None = None,
 ) -> list[Predictions]:
     """As `predict_records`, for every supervised stage of the network; the last one is its answer."""
@@ -164,7 +165,7 @@ def _predict(
     device: torch.device,
     batch_size: int,
     workers: int,
-    images: Sequence[Image] | None,
+    images: Sequence[RGB] | None,
     progress: Progress | None,
 ) -> list[Predictions]:
     """Predictions of one or several stages, as `answer` gives them for crops (B, 3, S, S) uint8."""
@@ -209,14 +210,14 @@ def _predict(
 
 def _batches(
     records: Sequence[PersonRecord],
-    images: Sequence[Image] | None,
+    images: Sequence[RGB] | None,
     input_px: int,
     batch_size: int,
     workers: int,
-) -> Iterator[tuple[Image, list[npt.NDArray[np.float64]]]]:
+) -> Iterator[tuple[RGB, list[npt.NDArray[np.float64]]]]:
     """Crops (B, input_px, input_px, 3) and B matrices back to the pictures; threads work ahead."""
 
-    def prepare(start: int) -> tuple[Image, list[npt.NDArray[np.float64]]]:
+    def prepare(start: int) -> tuple[RGB, list[npt.NDArray[np.float64]]]:
         crops, inverses = [], []
         for row in range(start, min(start + batch_size, len(records))):
             record = records[row]
@@ -237,12 +238,14 @@ def score(
     The reference length is the torso: the first of the skeleton's shoulder-hip diagonals with both ends
     labelled (left shoulder to right hip, else right shoulder to left hip; FLIC the other way round). A
     person with neither is not counted. A skeleton without diagonals is measured by the longer side of the
-    box around the labelled joints. A joint within `threshold` reference lengths is correct.
+    box around the labelled joints, or where these span none by that of the box that the crop was made of. A
+    joint within `threshold` reference lengths is correct.
 
     Returns:
         `metrics`: per threshold, `{"PCK@0.2": {"mean": ..., "pooled": ..., "<joint>": ...}}` in percent
         with three decimals; `mean` is that of the joints, `pooled` the share over all of them; None where
-        nothing was counted. `reference`: `torso` or `box`. `people`: all of them; `people_counted`:
+        nothing was counted. `joint_metrics`: the joints alone, whatever they are called. `reference`: `torso`
+        or `box`. `people`: all of them; `people_counted`:
         those with a reference length; `joints`: how many of each joint were counted.
 
     Raises ValueError when a record has no prediction or the skeletons differ. Predictions of people
@@ -250,17 +253,22 @@ def score(
     """
     predicted, truth, labelled, reference = aligned(predictions, records)
     metrics: dict[str, dict[str, float | None]] = {}
+    joint_metrics: dict[str, dict[str, float | None]] = {}
     names = predictions.skeleton.joints
     for threshold in thresholds:
         if not threshold > 0:
             raise ValueError(f"a PCK threshold must be positive, not {threshold:g}")
         result = pck(predicted, truth, labelled, reference, threshold)
         by_joint = dict(zip(names, result.per_joint.tolist(), strict=True))
-        shares = {"mean": result.mean, "pooled": result.pooled, **by_joint}
-        metrics[f"PCK@{threshold:g}"] = {key: _percent(share) for key, share in shares.items()}
+        shares = {"mean": result.mean, "pooled": result.pooled}
+        title = f"PCK@{threshold:g}"
+        joint_metrics[title] = {joint: _percent(share) for joint, share in by_joint.items()}
+        # A joint may be called "mean": there the mean stays that of all.
+        metrics[title] = {key: _percent(share) for key, share in {**shares, **by_joint, **shares}.items()}
     counted = labelled & (reference > 0)[:, None]
     return {
         "metrics": metrics,
+        "joint_metrics": joint_metrics,
         "reference": reference_name(records[0].skeleton),
         "people": len(records),
         "people_counted": int(counted.any(1).sum()),
@@ -310,6 +318,10 @@ def aligned(
     skeleton = records[0].skeleton
     by_torso = reference_name(skeleton) == "torso"
     reference = torso_length(skeleton, truth, labelled) if by_torso else box_length(truth, labelled)
+    if not by_torso:
+        # One joint spans no box; the person's crop was made of an annotated one.
+        crops = np.array([r.side_px for r in records], np.float64) / BOX_MARGIN
+        reference = np.where(reference > 0, reference, crops)
     return predictions.keypoints[order], truth, labelled, reference
 
 
@@ -387,7 +399,7 @@ def extremes(
 
 def extremes_sheet(
     predictions: Predictions, records: Sequence[PersonRecord], each: int = 4, tile_px: int = 224
-) -> Image | None:
+) -> RGB | None:
     """A picture (H, W, 3) of `extremes`: rows of best, median and worst people.
 
     Each person fills two tiles: the crop with the labelled joints, and the same with the predicted
@@ -406,7 +418,7 @@ def extremes_sheet(
     return contact_sheet(tiles, 2 * len(chosen) // 3, titles, cell_px=tile_px)
 
 
-def _truth_and_answer(record: PersonRecord, predicted: npt.NDArray[np.float32], tile_px: int) -> list[Image]:
+def _truth_and_answer(record: PersonRecord, predicted: npt.NDArray[np.float32], tile_px: int) -> list[RGB]:
     """The person's crop (tile_px, tile_px, 3) twice: with the labelled joints, with all predicted ones."""
     matrix = geometry.crop_matrix(record.center, record.side_px, tile_px)
     crop = geometry.warp(read_image(record.image, record.image_id), matrix, tile_px)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hourglass.data.loading.pixels import RGB
+from hourglass.core.arrays import RGB
 from hourglass.inference.detection.boxes import Detector, detect
 from hourglass.inference.detection.centers import boxes_of, in_picture, photo_matrix, whole_view
 from hourglass.models.build import channels_last

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from hourglass.core.arrays import RGB
 from hourglass.core.geometry import apply, apply_covariance, box_around, crop_matrix, warp
 from hourglass.core.skeleton import Skeleton
-from hourglass.data.loading.images import read_image
+from hourglass.data.loading.images import read_image, to_rgb
 from hourglass.data.loading.loader import ahead
-from hourglass.data.loading.pixels import RGB, to_rgb
 from hourglass.inference.backends import Backend, Stacks, make_runnable
 from hourglass.inference.detection.boxes import Boxes, Detector, box_rows, from_detections, score_row
 from hourglass.inference.detection.detectors import load_detector
@@ -29,7 +29,7 @@ from hourglass.weights.checkpoint import WeightFacts
 from hourglass.weights.load import check_finds_joints, load_pose_network
 
 Picture = str | Path | npt.NDArray[Any]
-"""A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.loading.pixels.to_rgb`."""
+"""A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.loading.images.to_rgb`."""
 Matrix = npt.NDArray[np.float64]
 
 MAX_PASSES = 3

@@ -7,13 +7,13 @@ from pathlib import Path
 from hourglass.core.skeleton import SKELETONS
 from hourglass.recipe.network import check, one_of
 
-DATASETS = ("lspet", "lsp", "lsp_lspet", "mpii", "flic", "coco", "pack", "synthetic")
+DATASETS = ("lspet", "lsp", "lsp_lspet", "mpii", "flic", "coco", "file", "pack", "synthetic")
 
 _LEEDS = ("lspet", "lsp", "lsp_lspet")
-CROPS = {"box": DATASETS, "limbs": (*_LEEDS, "coco")}
+CROPS = {"box": DATASETS, "limbs": (*_LEEDS, "coco", "file")}
 """Words of `data.crop`, and the kinds of data that know them."""
 
-SIDES = {"": DATASETS, "observer": (*_LEEDS, "mpii", "flic", "coco"), "person": ("flic",)}
+SIDES = {"": DATASETS, "observer": (*_LEEDS, "mpii", "flic", "coco", "file"), "person": ("flic",)}
 """Words of `data.sides`, and the kinds of data that know them."""
 
 
@@ -28,9 +28,9 @@ class SourceRecipe:
     root: str = ""
     """its folder or pack, below `data.root` unless it is absolute"""
     annotations: str = ""
-    """`coco`: the JSON file, below `data.root` unless it is absolute; `{split}` in it is replaced"""
+    """`coco`, `file`: the file, below `data.root` unless it is absolute; `{split}` in it is replaced"""
     category: str = ""
-    """`coco`: which category, where several have keypoints"""
+    """`coco`, `file`: which category, where several have keypoints that differ"""
     train_split: str = "train"
     """empty: not trained on"""
     val_split: str = "val"
@@ -80,19 +80,21 @@ class DataRecipe:
     """Which people, and what the network sees of them."""
 
     name: str = "lspet"
-    """kind of data: `lspet`, `lsp`, `lsp_lspet` (both), `mpii`, `flic`, `coco`, `pack` or `synthetic`"""
+    """kind of data: `lspet`, `lsp`, `lsp_lspet` (both), `mpii`, `flic`, `coco`, `file` (any file of
+    annotations, a labelling tool's too), `pack` or `synthetic`"""
     root: str = ""
-    """dataset folder (`lspet`: joints.mat and images/; `lsp_lspet`: lsp/ and lspet/), pack file, or COCO
-    images ({split} is replaced)"""
+    """dataset folder (`lspet`: joints.mat and images/; `lsp_lspet`: lsp/ and lspet/), pack file, or the
+    folder of the pictures of `coco` and `file` ({split} is replaced); empty with `file` looks near that"""
     annotations: str = ""
-    """`coco`: the training JSON file; `{split}` in it is replaced by the split"""
+    """`coco`: the training JSON file; `file`: any file of annotations, or a labelling tool's folder;
+    `{split}` in it is replaced by the split"""
     category: str = ""
-    """`coco`: which category, where several have keypoints"""
+    """`coco`, `file`: which category, where several have keypoints that differ"""
     train_split: str = "train"
     val_split: str = "val"
     crop: str = "box"
     """a person's crop: `box` as the kind of data has it, `limbs` with a side told by the limbs' lengths
-    (`lspet`, `lsp`, `lsp_lspet`, `coco`)"""
+    (`lspet`, `lsp`, `lsp_lspet`, `coco`, `file`)"""
     sides: str = ""
     """left and right: empty as the file has them, `observer` for those of who looks at the picture, `person`
     for the person's own (`flic` only, which comes with both)"""

@@ -6,15 +6,16 @@ wrong type or two durations for one thing is an error that names the key. Recipe
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hourglass.core.files import reason
 from hourglass.core.structs import DECODINGS
 from hourglass.recipe.data import DATASETS as DATASETS
 from hourglass.recipe.data import DataRecipe as DataRecipe
@@ -399,26 +400,29 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     layers: list[Any] = []
     try:
         written: Any = OmegaConf.load(path)
+        plain: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # text alone
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not a readable YAML recipe: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{path} is not a readable YAML recipe: {reason(error)}") from error
     for override in overrides:
         if "=" not in override:
             raise RecipeError(f"{override!r} is not of the form section.key=value")
     try:
         base = OmegaConf.structured(Recipe)
         OmegaConf.set_readonly(base, False)
-        layers = [_layer(OmegaConf.to_container(written)), _layer(_dotted(overrides))]
-        merged = OmegaConf.merge(base, *layers)
-        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+        values = _texts_as_written(OmegaConf.to_container(written), plain)
+        layers = [_layer(values), _layer(_dotted(overrides))]
+        aside: dict[str, str] = {}
+        merged = OmegaConf.merge(base, *(_set_aside(layer, aside) for layer in layers))
+        return _put_back(OmegaConf.to_object(merged), aside)  # type: ignore[no-any-return]
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         if isinstance(error, RecipeError):
             raise RecipeError(f"{path.name}: {error}") from error
         key = getattr(error, "full_key", None)
-        reason = str(getattr(error, "msg", None) or error).splitlines()[0]
+        why = str(getattr(error, "msg", None) or error).splitlines()[0]
         if not key or "." not in key:  # inside a list the error has lost its place
             key, value = _culprit(layers) or (key, None)
-            reason = reason if value is None else f"{value!r} is not of the right kind or length"
-        raise RecipeError(f"{path.name}: {key}: {reason}" if key else f"{path.name}: {reason}") from error
+            why = why if value is None else f"{value!r} is not of the right kind or length"
+        raise RecipeError(f"{path.name}: {key}: {why}" if key else f"{path.name}: {why}") from error
 
 
 def _culprit(layers: Sequence[Any]) -> tuple[str, Any] | None:
@@ -438,12 +442,75 @@ def _culprit(layers: Sequence[Any]) -> tuple[str, Any] | None:
 
 def _dotted(overrides: Sequence[str]) -> Any:
     given = OmegaConf.create()
+    texts: dict[str, dict[str, str]] = {}
     for override in overrides:
+        key, _, value = override.partition("=")
         try:
-            given.merge_with_dotlist([override])
+            if _is_text(key):
+                # As it stands: a folder may be called 007, {set} or 12:30, and YAML would read numbers there.
+                section, _, name = key.partition(".")
+                texts.setdefault(section, {})[name] = value
+            else:
+                given.merge_with_dotlist([override])
         except yaml.YAMLError as error:
             raise RecipeError(f"{override!r} has no readable value") from error
-    return OmegaConf.to_container(given)
+    plain = OmegaConf.to_container(given)
+    assert isinstance(plain, dict)
+    for section, values in texts.items():
+        plain[section] = {**(plain.get(section) or {}), **values}
+    return plain
+
+
+def _is_text(key: str) -> bool:
+    """Whether `section.key` is a field that holds text."""
+    kind: Any = Recipe
+    for part in key.split("."):
+        hints = get_type_hints(kind) if is_dataclass(kind) else {}
+        kind = hints.get(part)
+    return kind is str
+
+
+def _texts_as_written(written: Any, plain: Any, kind: Any = Recipe) -> Any:
+    """The values of a YAML file, those of text fields as they are written instead of numbers or dates.
+
+    Args:
+        written: as YAML reads them; plain: the same with every value as text.
+    """
+    if is_dataclass(kind) and isinstance(written, dict) and isinstance(plain, dict):
+        hints = get_type_hints(kind)
+        return {
+            key: _texts_as_written(value, plain.get(key), hints.get(key)) for key, value in written.items()
+        }
+    if get_origin(kind) is tuple and isinstance(written, list) and isinstance(plain, list):
+        inner = get_args(kind)[0]
+        return [_texts_as_written(a, b, inner) for a, b in zip(written, plain, strict=True)]
+    return plain if kind is str and isinstance(written, int | float) and isinstance(plain, str) else written
+
+
+def _set_aside(layer: Any, aside: dict[str, str]) -> Any:
+    """The layer with marks instead of texts that mean something to OmegaConf; `aside` gets the texts."""
+    if isinstance(layer, dict):
+        return {key: _set_aside(value, aside) for key, value in layer.items()}
+    if isinstance(layer, list):
+        return [_set_aside(value, aside) for value in layer]
+    if isinstance(layer, str) and ("${" in layer or layer == "???"):
+        mark = f"\ue000{len(aside)}\ue001"
+        aside[mark] = layer
+        return mark
+    return layer
+
+
+def _put_back(value: Any, aside: dict[str, str]) -> Any:
+    """A recipe or part of one with the texts instead of their marks."""
+    if not aside:
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {part.name: getattr(value, part.name) for part in fields(value)}
+        changed = {name: _put_back(part, aside) for name, part in parts.items()}
+        return replace(value, **{name: part for name, part in changed.items() if part is not parts[name]})
+    if isinstance(value, tuple):
+        return tuple(_put_back(part, aside) for part in value)
+    return aside.get(value, value) if isinstance(value, str) else value
 
 
 def _layer(written: Any) -> Any:

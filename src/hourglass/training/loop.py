@@ -12,10 +12,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from hourglass.core.arrays import RGB
 from hourglass.core.files import write_atomically
 from hourglass.core.skeleton import SKELETONS
 from hourglass.core.structs import PersonRecord
-from hourglass.data.loading.dataset import Image, TrainingCrops, decode_all
+from hourglass.data.loading.dataset import TrainingCrops, decode_all
 from hourglass.data.loading.draws import Mix
 from hourglass.data.loading.loader import AnyCrops, training_batches, training_windows
 from hourglass.data.loading.mixture import MixedCrops, check_names
@@ -209,7 +210,7 @@ def _run(
         # The processes of one machine share its memory.
         limit_gb, workers = recipe.data.cache_gb / local_ranks(fabric), recipe.data.workers
         crops = together(fabric, lambda: _crops(people, recipe, limit_gb))
-        val_images: Sequence[Sequence[Image] | None] = []
+        val_images: Sequence[Sequence[RGB] | None] = []
         if isinstance(validation, Validation):
             sets = validation.sets
             val_images = together(
@@ -244,7 +245,7 @@ def _fit(
     trainer: Trainer,
     crops: Examples,
     validation: Validation | PhotoValidation,
-    val_images: Sequence[Sequence[Image] | None],
+    val_images: Sequence[Sequence[RGB] | None],
     log: RunLog,
     stop_after: int | None,
 ) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from hourglass.data.packs.open_pack import open_set
-from hourglass.data.packs.pack import load_records, read_facts
+from hourglass.data.packs.open_pack import load_records, open_set, read_facts
 from hourglass.data.packs.shards import open_shard
 from hourglass.data.packs.write_shards import write_shards
 from shard_cases import numbered, sharded, small_groups

@@ -19,7 +19,7 @@ NAN = float("nan")
 
 def ours(truth: CocoTruth, results: list[dict[str, Any]]) -> Any:
     """The ten numbers, 0 to 1."""
-    found = read_results(Path("results.json"), results, truth.people.skeleton, truth.keys, truth.category)
+    found = read_results(Path("results.json"), results, truth.people.skeleton, truth.keys, truth.categories)
     return evaluate_protocol(COCO, truth.people, detections=found).values / 100
 
 
@@ -196,4 +196,4 @@ def test_scoring_takes_the_first_category_with_keypoints() -> None:
         *content["categories"],
         {"id": 9, "name": "dog", "keypoints": ["nose"]},
     ]
-    assert read_truth(Path("people.json"), content).category == 1
+    assert read_truth(Path("people.json"), content).categories == (1,)

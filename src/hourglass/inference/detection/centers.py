@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.core import geometry
-from hourglass.data.loading.pixels import RGB
+from hourglass.core.arrays import RGB
 from hourglass.inference.detection.boxes import overlaps
 from hourglass.inference.detection.suppress import surest
 

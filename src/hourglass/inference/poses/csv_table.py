@@ -27,7 +27,7 @@ import numpy as np
 from hourglass.core.files import write_atomically
 from hourglass.core.skeleton import SKELETONS, Skeleton
 from hourglass.data.formats.read_files import check_file, listed
-from hourglass.inference.poses.people import one_skeleton, square_around
+from hourglass.inference.poses.key_points import one_skeleton, square_around
 from hourglass.inference.poses.pose import Pose
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise ValueError(f"pandas is missing ({error}); pip install 'hourglass-pose[pandas]'") from error
+        raise ValueError(f"pandas is missing ({error}); pip install -e '.[pandas]'") from error
     return pandas
 
 
