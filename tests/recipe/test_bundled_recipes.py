@@ -36,6 +36,7 @@ from hourglass.training.optim import lr_factor, make_optimiser
 
 BUNDLED = bundled_recipes()
 OURS = {"lspet_hg2_small", "lspet_hg2_small_192", "lspet_narrow", "flic_narrow", "synthetic_tiny"}
+OURS |= {"people_finder", "people_hg2"}
 PUBLISHED = sorted(set(BUNDLED) - OURS)
 SKELETON = {"mpii": MPII16, "flic": FLIC11, "coco": COCO17, "lsp": LSP14, "lspet": LSP14}
 

@@ -17,14 +17,14 @@ from hourglass.recipe.recipe import load_recipe
 
 FIVE = Skeleton("five", ("head", "left_hand", "right_hand", "left_foot", "right_foot"))
 SINGLE = ("hg", "hg_int", "hg_stacked", "hg_stacked_int", "hg_stacked_add")
-HOURGLASSES = {"eccv", "workshop", *SINGLE, "mssh", "residual_stacked", "cornernet"}
+HOURGLASSES = {"eccv", "workshop", *SINGLE, "mssh", "residual_stacked", "cornernet", "people_finder"}
 
 # By option: the builds that have it, and a value that is not the default.
 OPTIONS: dict[str, tuple[set[str], Any]] = {
-    "stacks": ({"eccv", "workshop", "mssh", "residual_stacked", "cornernet", "deeppose"}, 1),
+    "stacks": ({"eccv", "workshop", "mssh", "residual_stacked", "cornernet", "people_finder", "deeppose"}, 1),
     "features": (HOURGLASSES, 128),
     "depth": (HOURGLASSES, 3),
-    "blocks": ({"eccv", "residual_stacked"}, 2),
+    "blocks": ({"eccv", "residual_stacked", "people_finder"}, 2),
     "stem": ({"eccv"}, "wide"),
     "norm": ({"eccv"}, "group"),
     "strides": ({"mssh"}, (8, 2)),
@@ -63,6 +63,7 @@ TINY: dict[str, tuple[NetworkRecipe, int, str]] = {
     "mssh": (NetworkRecipe(build="mssh", stacks=4, features=8, depth=2), 4, "mse"),
     "residual_stacked": (NetworkRecipe(build="residual_stacked", stacks=3, features=8, depth=2), 3, "mse"),
     "cornernet": (NetworkRecipe(build="cornernet", stacks=2, features=8, depth=2), 2, "mse"),
+    "people_finder": (NetworkRecipe(build="people_finder", stacks=2, features=8, depth=2), 2, "centers"),
     "deeppose": (
         NetworkRecipe(build="deeppose", stacks=3, width=2, view_px=32, dropout=0.0),
         3,
@@ -187,7 +188,12 @@ def test_the_network_takes_its_multiple_and_refuses_half_of_it(name: str) -> Non
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_loss_that_fits_is_that_of_the_output(name: str) -> None:
     recipe, _, loss = NETWORKS[name]
-    output = {"mse": "heatmap", "cross_entropy": "logits", "coordinates": "coordinates"}[loss]
+    output = {
+        "mse": "heatmap",
+        "cross_entropy": "logits",
+        "coordinates": "coordinates",
+        "centers": "centers",
+    }[loss]
     assert recipe.loss == (loss,)
     assert built(recipe).output == output
 

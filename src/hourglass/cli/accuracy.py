@@ -72,10 +72,10 @@ def _report(
     from hourglass.evaluation.evaluate import predict_records
     from hourglass.inference.device import choose_device
     from hourglass.models.build import channels_last
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
 
     where = choose_device(device)
-    networks = [load_network(name or None) for name in weights]
+    networks = [load_pose_network(name or None) for name in weights]
     report: dict[str, Any] = {}
     for source, records in load_test_sets(data, only):
         answers: list[Answer] = []

@@ -59,7 +59,7 @@ def batch(
 
     Example: hourglass batch photos joints
 
-    Everybody in each picture: hourglass batch photos joints --detector yolox-tiny
+    With another detector: hourglass batch photos joints --detector yolox-tiny
 
     On a cluster: hourglass batch s3://bucket/photos s3://bucket/joints --address auto --gpus-per-actor 1
     """

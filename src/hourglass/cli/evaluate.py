@@ -34,7 +34,16 @@ def evaluate(
     boxes: Annotated[
         Path | None, typer.Option(help="coco: look at a detector's boxes (COCO results) instead of people's.")
     ] = None,
-    min_score: Annotated[float, typer.Option(min=0, help="--boxes that score less are left out.")] = 0.0,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="coco: look at whom a detector finds in whole photos, such as people_finder."),
+    ] = None,
+    nms: Annotated[
+        float, typer.Option(min=0, max=1, help="--detector: of two more alike by OKS one stays; 1: all.")
+    ] = 0.9,
+    min_score: Annotated[
+        float | None, typer.Option(min=0, help="Boxes of --boxes or --detector that score less are left out.")
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(help="coco: write COCO results here, for hourglass score or COCO's server.")
     ] = None,
@@ -89,6 +98,9 @@ def evaluate(
 
     COCO: hourglass evaluate --data coco --root val2017 --annotations person_keypoints_val2017.json --boxes
     detections.json
+
+    Whole photos, no box given: the same with --detector people_finder instead of --boxes. The boxes that were
+    found go into boxes.json in --out.
     """
     if predictions is not None and weights is not None:
         raise ValueError("give weights to run or --predictions to score again, not both")
@@ -96,7 +108,14 @@ def evaluate(
         raise ValueError(f"--precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     source = _Source(data, root, split, annotations, category, people, crop, sides)
     how = _How(flip_test, batch_size, device, precision, backend, stacks, calibration)
-    _check_coco_options(source, boxes, min_score, results, threshold)
+    if boxes is not None and detector is not None:
+        raise ValueError("--boxes and --detector each say where the people are; give one of them")
+    if predictions is not None and detector is not None:
+        raise ValueError(
+            "--predictions are of boxes that were found before: give those (--boxes), not --detector"
+        )
+    found_by = "--boxes" if boxes is not None else "--detector" if detector is not None else ""
+    _check_coco_options(source, found_by, min_score, results, threshold)
     _check_stages_and_figure(each_stage, figure, how, predictions, boxes)
     _check_places(out, json, results, figure)
 
@@ -108,7 +127,9 @@ def evaluate(
     )
 
     began = time.perf_counter()
-    file, found = _coco(source, boxes, min_score, results)
+    if detector is not None:
+        boxes, min_score = _find(source, detector, min_score, out / "boxes.json"), None
+    file, found = _coco(source, boxes, min_score or 0.0, results)
     stages: list[Predictions] = []
     if predictions is not None:
         answer = load_predictions(predictions)
@@ -129,7 +150,8 @@ def evaluate(
         _draw(figure, stages if each_stage else [answer], records, max(thresholds))
     report["figure"] = None if figure is None else str(figure)
     if file is not None:
-        report |= _scored_by_oks(file, answer, records, found, people, results)
+        kept_once = nms if detector is not None else None
+        report |= _scored_by_oks(file, answer, records, found, people, results, kept_once)
     report |= {
         **facts,
         "skeleton": answer.skeleton.name,
@@ -137,6 +159,7 @@ def evaluate(
         "root": root,
         "split": split,
         "boxes": None if boxes is None else str(boxes),
+        "detector": detector,
         "predictions": str(predictions),
         "results": None if results is None else str(results),
         "seconds": round(time.perf_counter() - began, 3),
@@ -173,28 +196,28 @@ class _How:
 
 def _check_coco_options(
     source: _Source,
-    boxes: Path | None,
-    min_score: float,
+    found_by: str,
+    min_score: float | None,
     results: Path | None,
     threshold: list[float] | None,
 ) -> None:
     """Raise ValueError naming an option that would change nothing, or make the score meaningless."""
-    given = {"--boxes": boxes is not None, "--results": results is not None, "--category": source.category}
+    given = {found_by: bool(found_by), "--results": results is not None, "--category": source.category}
     for option, used in given.items():
         if used and source.data != "coco" and (option, source.data) != ("--category", "file"):
             raise ValueError(f"{option} is for --data coco, not for {source.data}")
-    if boxes is None:
-        if min_score:
-            raise ValueError("--min-score is about --boxes; give both or neither")
+    if not found_by:
+        if min_score is not None:
+            raise ValueError("--min-score is about --boxes or --detector; give both or neither")
         return
     if not (source.root and source.annotations):
-        raise ValueError("--boxes needs the photos (--root) and who is in them (--annotations)")
+        raise ValueError(f"{found_by} needs the photos (--root) and who is in them (--annotations)")
     if source.people:
         raise ValueError(
-            "--people leaves out people that OKS would count as missed; leave it away with --boxes"
+            f"--people leaves out people that OKS would count as missed; leave it away with {found_by}"
         )
     if threshold:
-        raise ValueError("--threshold is of PCK, which there is none of with --boxes; leave it away")
+        raise ValueError(f"--threshold is of PCK, which there is none of with {found_by}; leave it away")
 
 
 def _check_stages_and_figure(
@@ -236,6 +259,26 @@ def _check_places(out: Path, json: str, results: Path | None, figure: Path | Non
             if Path(place).is_dir():
                 raise IsADirectoryError(f"{option} {place} is a folder, not a file")
             Path(place).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _find(source: _Source, detector: str, min_score: float | None, path: Path) -> Path:
+    """Write whom a detector finds in the photos to a file of boxes."""
+    from json import dumps
+
+    from hourglass.cli.options import open_detector, people_bar
+    from hourglass.core.files import write_text_atomically
+    from hourglass.evaluation.evaluate_coco import read_truth
+    from hourglass.evaluation.whole_photos import find_boxes
+
+    opened = open_detector(detector, min_score)
+    if opened is None:
+        raise ValueError("--detector none finds nobody; leave it away to look at people's own boxes")
+    annotations = Path(source.annotations.replace("{split}", source.split))
+    file = read_truth(annotations, source.split, source.category or None)
+    with people_bar() as progress:
+        found = find_boxes(file, Path(source.root.replace("{split}", source.split)), opened, progress)
+    write_text_atomically(path, dumps(found) + "\n")
+    return path
 
 
 def _coco(
@@ -298,12 +341,12 @@ def _run_network(
     from hourglass.inference.backends import make_runnable
     from hourglass.inference.device import choose_device
     from hourglass.models.build import channels_last
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
 
     where, stacks = choose_device(how.device), number_of_stacks(how.stacks)
     if stacks == "auto":
         raise ValueError("--stacks auto is scored by `hourglass benchmark anytime`; give a number here")
-    network, facts = load_network(weights)
+    network, facts = load_pose_network(weights)
     records, unknown = under_skeleton(_records(source, found, facts.skeleton.name), facts.skeleton)
     int8 = how.precision == "int8" and how.calibration
     runnable, dtype = make_runnable(
@@ -366,11 +409,19 @@ def _scored_by_oks(
     found: "DetectedBoxes | None",
     people: int,
     results: Path | None,
+    nms: float | None,
 ) -> dict[str, Any]:
-    """`oks`, or None and the reason in `oks_left_out`; writes the results."""
+    """`oks`, or None and the reason in `oks_left_out`; writes the results.
+
+    Args:
+        nms: of two more alike by OKS one stays; None keeps all.
+    """
     from hourglass.evaluation.evaluate_coco import results_of, save_results, score_oks
+    from hourglass.evaluation.whole_photos import without_doubles
 
     detections = results_of(answer, records, file, found)
+    if nms is not None and found is not None:
+        detections = without_doubles(detections, answer, records, found.scores.tolist(), nms)
     if results is not None:
         save_results(results, detections)
     if people:

@@ -103,9 +103,9 @@ def _export_file(
 ) -> None:
     from hourglass.export.run import ParityError, export_file, tolerance
     from hourglass.export.write import SUFFIXES, check_plain, check_target, first_stacks
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
 
-    network, facts = load_network(weights)
+    network, facts = load_pose_network(weights)
     check_plain(network)
     network, facts = first_stacks(network, facts, _count(stacks))
     path = out or Path(f"{Path(facts.name).name}{SUFFIXES[to]}")  # type: ignore[index]  # checked before
@@ -204,9 +204,9 @@ def _export_web(
         raise ValueError("--to web needs a new folder to write: --out FOLDER")
     from hourglass.export.write import check_plain
     from hourglass.web.browser import write_web
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
 
-    network, facts = load_network(weights)
+    network, facts = load_pose_network(weights)
     check_plain(network)
     write_web(out, network, facts, stacks=_count(stacks), runtime=runtime, progress=_say)
     files = sorted(str(file) for file in out.rglob("*") if file.is_file())

@@ -13,7 +13,7 @@ from hourglass.data.loading.loader import ahead
 from hourglass.data.packs import open_pack as pack
 from hourglass.inference.inputs_outputs import expand
 from hourglass.inference.predictor import Predictor
-from hourglass.weights.load import load_network
+from hourglass.weights.load import load_pose_network
 
 MOST = 300
 """Crops that are measured; more change nothing."""
@@ -32,7 +32,7 @@ def calibration_crops(
 
     Raises ValueError or OSError, naming the file, when there is nothing to be had.
     """
-    network, facts = load_network(weights)
+    network, facts = load_pose_network(weights)
     if str(source).endswith(".parquet"):
         path = Path(source)
         people = _evenly(pack.load_records(path, next(iter(pack.read_facts(path).people))))

@@ -9,6 +9,7 @@ from hourglass.models.cornernet_hourglass import CornerNetStackedHourglass
 from hourglass.models.deeppose import DeepPose
 from hourglass.models.group_norm import with_group_norms
 from hourglass.models.multi_scale import MultiScaleStackedHourglass, default_strides
+from hourglass.models.people_finder import people_finder
 from hourglass.models.residual_stacked import ResidualStackedHourglass
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.models.workshop import WorkshopStackedHourglass
@@ -28,6 +29,8 @@ def build_network(
         return with_group_norms(plain) if n.norm == "group" else plain
     if n.build == "workshop":
         return WorkshopStackedHourglass(joints, n.stacks, n.features, n.depth, mean, std)
+    if n.build == "people_finder":
+        return people_finder(n.stacks, n.features, n.depth, n.blocks, mean, std)
     if n.build == "residual_stacked":
         return ResidualStackedHourglass(
             joints, n.stacks, n.features, n.depth, n.blocks, n.highways, mean, std

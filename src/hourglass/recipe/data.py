@@ -47,6 +47,12 @@ class SourceRecipe:
     """how much its labels count, in 0..1, times those of the labels themselves where the file has any"""
     min_joints: int = 1
     """people with fewer labelled joints, among those that the common skeleton knows, are left out"""
+    sure_score: float = 0.0
+    """finding people: boxes whose `score` is lower may show somebody or not, so nothing is learnt there"""
+    sure_joints: float = 0.0
+    """finding people: likewise of the mean over the better half of a box's `keypoint_scores`"""
+    partial: bool = False
+    """finding people: only some are boxed; away from the boxes nothing is learnt"""
 
     def __post_init__(self) -> None:
         _check_words("data.sources", self)
@@ -61,6 +67,8 @@ class SourceRecipe:
         check(share is None or 0 < share <= 1, where, f"the share {share} must lie in 0..1, and above 0")
         check(self.min_joints >= 1, where, f"min_joints must be at least 1, not {self.min_joints}")
         check(not self.stream or self.name == "pack", where, "stream is for packs")
+        for name in ("sure_score", "sure_joints"):
+            check(0 <= getattr(self, name) <= 1, where, f"{name} must lie in 0..1")
 
     @property
     def title(self) -> str:

@@ -15,6 +15,7 @@ HOURGLASSES = (
     "mssh",
     "residual_stacked",
     "cornernet",
+    "people_finder",
 )
 BUILDS = (*HOURGLASSES, "deeppose", "chained")
 STEMS = ("eccv", "wide")
@@ -28,10 +29,10 @@ POOLS = ("mean", "windows")
 NORMS = ("batch", "group")
 
 _OPTION_OF = {
-    "stacks": ("eccv", "workshop", "mssh", "residual_stacked", "cornernet", "deeppose"),
+    "stacks": ("eccv", "workshop", "mssh", "residual_stacked", "cornernet", "people_finder", "deeppose"),
     "features": HOURGLASSES,
     "depth": HOURGLASSES,
-    "blocks": ("eccv", "residual_stacked"),
+    "blocks": ("eccv", "residual_stacked", "people_finder"),
     "stem": ("eccv",),
     "norm": ("eccv",),
     "strides": ("mssh",),
@@ -77,16 +78,16 @@ class NetworkRecipe:
 
     build: str = "eccv"
     """`eccv`, `workshop`, the five ablations `hg` `hg_int` `hg_stacked` `hg_stacked_int` `hg_stacked_add`,
-    `mssh`, `residual_stacked`, `cornernet` (MMPose's hourglass52), `deeppose` or `chained`"""
+    `mssh`, `residual_stacked`, `cornernet` (MMPose's hourglass52), `people_finder`, `deeppose`, `chained`"""
     stacks: int = 2
-    """hourglasses (`eccv`, `workshop`, `residual_stacked`, `cornernet`), stages (`mssh`) or cascade stages
-    (`deeppose`)"""
+    """hourglasses (`eccv`, `workshop`, `residual_stacked`, `cornernet`, `people_finder`), stages (`mssh`) or
+    cascade stages (`deeppose`)"""
     features: int = 256
     """width of an hourglass network"""
     depth: int = 4
     """poolings in one hourglass; in `mssh` of one at a quarter of the input's resolution"""
     blocks: int = 1
-    """residuals at each position of an hourglass (`eccv`, `residual_stacked`)"""
+    """residuals at each position of an hourglass (`eccv`, `residual_stacked`, `people_finder`)"""
     stem: str = "eccv"
     """`eccv`, or `wide` as in later ports (`eccv` only)"""
     norm: str = "batch"
@@ -240,4 +241,6 @@ class NetworkRecipe:
         """Losses that fit this network's answer, as `target.loss` names them."""
         if self.build == "deeppose":
             return ("coordinates",)
+        if self.build == "people_finder":
+            return ("centers",)
         return ("cross_entropy",) if self.build == "chained" and self.feedback == "softmax" else ("mse",)

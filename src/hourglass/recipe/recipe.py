@@ -27,7 +27,7 @@ from hourglass.recipe.network import RecipeError as RecipeError
 OPTIMISERS = ("rmsprop", "adamw", "adagrad")
 SCHEDULES = ("constant", "step", "cosine")
 PRECISIONS = ("fp32", "bf16")
-LOSSES = ("mse", "cross_entropy", "coordinates")
+LOSSES = ("mse", "cross_entropy", "coordinates", "centers")
 DISTANCES = ("l2", "l1", "smooth_l1", "rle")
 OCCLUDED = ("visible", "negative")
 ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential", "literal")
@@ -117,11 +117,15 @@ class AugmentRecipe:
     """probability of losing all colour"""
     absent: float = 0.0
     """weight with which a labelled joint that is out of view is learnt to be nowhere; 0 leaves it out"""
+    zoom: tuple[float, float] = (1.0, 1.0)
+    """`target.loss=centers`: range of a photo's longer side over the view's, log-uniform"""
+    mosaic: float = 0.0
+    """`target.loss=centers`: probability of a view that shows four photos"""
 
     def __post_init__(self) -> None:
         one_of("augment.scale_law", self.scale_law, SCALE_LAWS)
         one_of("augment.rotate_law", self.rotate_law, ROTATE_LAWS)
-        shares = ("rotate_probability", "flip_probability", "erase", *LOADER_ONLY, "absent")
+        shares = ("rotate_probability", "flip_probability", "erase", *LOADER_ONLY, "absent", "mosaic")
         for name in shares:
             check(0 <= getattr(self, name) <= 1, f"augment.{name}", "must lie between 0 and 1")
         for name in ("scale", "rotate_deg", "shift", "gain", "brightness", "noise"):
@@ -132,6 +136,12 @@ class AugmentRecipe:
             "must be below 1 under this law",
         )
         check(self.gain <= 1, "augment.gain", "can't be above 1")
+        object.__setattr__(self, "zoom", tuple(self.zoom))
+        check(
+            len(self.zoom) == 2 and 0 < self.zoom[0] <= self.zoom[1] < math.inf,
+            "augment.zoom",
+            f"{list(self.zoom)} is not a lowest and a highest zoom, both above 0",
+        )
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,8 @@ class TargetRecipe:
     cells: str = "mean"
     """`mse`: squared errors are the `mean` over a map's cells, or their `sum` (MSSH, equation 2)"""
     loss: str = "mse"
-    """`mse` of heatmaps, `cross_entropy` of a spatial softmax (`chained`), `coordinates` (`deeppose`)"""
+    """`mse` of heatmaps, `cross_entropy` of a spatial softmax (`chained`), `coordinates` (`deeppose`),
+    `centers` and sizes of people in whole photos (`people_finder`)"""
     distance: str = "l2"
     """`coordinates`: how far a joint is off, `l2` squared as DeepPose has it, `l1`, `smooth_l1`, or `rle`,
     how unlikely it is (with `network.spread`)"""
@@ -400,12 +411,46 @@ class Recipe:
             "train.encoder",
             "and train.init both say where weights start: give one",
         )
+        self._check_photos()
         multiple = network.input_multiple
         check(
             self.data.input_px % multiple == 0,
             "data.input_px",
             f"{self.data.input_px} px does not fit this {network.build} network: give a multiple of "
             f"{multiple}",
+        )
+
+    def _check_photos(self) -> None:
+        """A finder learns from whole photos, whose boxes stay upright and whole."""
+        finder, augment = self.target.loss == "centers", self.augment
+        for name in ("zoom", "mosaic"):
+            given = getattr(augment, name) != getattr(AugmentRecipe, name)
+            check(finder or not given, f"augment.{name}", "is an option of target.loss=centers")
+        for source in self.data.sources:
+            given = bool(source.sure_score or source.sure_joints or source.partial)
+            check(
+                finder or not given,
+                f"data.sources: {source.title}",
+                "sure_score, sure_joints and partial are options of target.loss=centers",
+            )
+            check(
+                not finder or source.name == "coco",
+                f"data.sources: {source.title}",
+                f"target.loss=centers needs boxes in COCO's form (name: coco), not {source.name}",
+            )
+        if not finder:
+            return
+        check(bool(self.data.sources), "data.sources", "is needed by target.loss=centers")
+        for name in ("scale", "shift", "rotate_probability", "half_body", "cut", "cover", "absent"):
+            check(
+                not getattr(augment, name),
+                f"augment.{name}",
+                "must be 0 with target.loss=centers: whole photos vary by zoom and mosaic",
+            )
+        check(
+            self.train.augment_on != "device",
+            "train.augment_on",
+            "must be auto or loader with target.loss=centers",
         )
 
 

@@ -79,6 +79,9 @@ class Validation:
     titles: tuple[str, ...]
     sets: tuple[tuple[PersonRecord, ...], ...]
 
+    def __len__(self) -> int:
+        return sum(len(records) for records in self.sets)
+
     @property
     def records(self) -> list[PersonRecord]:
         """Everybody, set after set."""
