@@ -43,13 +43,14 @@ WITHOUT_TORCH |= {
     "weights.facts",
     "weights.published",
 }
-WITHOUT_TORCH |= {"engines.entry", "engines.onnx_file", "engines.openvino_file", "engines.seal"}
+WITHOUT_TORCH |= {"engines.entry", "engines.onnx_file", "engines.openvino_file"}
 WITHOUT_TORCH |= {"evaluation.metrics", "evaluation.scoring"}
 """The half that takes a picture and hands out poses, on what an installation for prediction has."""
 
 WORKSHOP = {
     "data.loading.device_augment",
     "data.loading.loader",
+    "data.loading.photos",
     "drawing.diagram",
     "drawing.diagram.layout",
     "drawing.diagram.paint",
@@ -65,7 +66,7 @@ WORKSHOP = {
 """Modules of these rooms that train, draw or run torch's own modules, for whoever has torch."""
 
 OPTIONAL = {"onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "fastapi", "starlette", "uvicorn"}
-OPTIONAL |= {"av", "faster_coco_eval", "ray", "prometheus_client", "supervision", "pandas"}
+OPTIONAL |= {"sleap_io", "av", "faster_coco_eval", "ray", "prometheus_client", "supervision", "pandas"}
 """What only an extra installs; `import hourglass.anything` must work without."""
 
 MAX_LINES = 600
@@ -228,7 +229,7 @@ def test_torch_stays_above_the_line(tmp_path: Path) -> None:
         if name not in DOORS and any(f"{name}.".startswith(f"{part}.") for part in WITHOUT_TORCH)
     ]
     words = [sys.executable, "-c", BLOCKED, str(tmp_path), *below]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     failed, same, drawn, keypoints = json.loads(done.stdout)
     assert set(failed) == WORKSHOP

@@ -1,4 +1,4 @@
-"""Write the ONNX file beside each bundled weight file, where there is none of it: python tools/make_artifacts.py.
+"""Write the ONNX file beside each bundled weight file that has none of it: python tools/make_artifacts.py
 
 It needs the extra `export` and takes a few minutes a network. A file that answers otherwise than torch is not
 kept. Options are passed on to `hourglass export`, such as --check PHOTOS.

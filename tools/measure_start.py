@@ -33,6 +33,7 @@ def cost(words: list[str], folder: Path) -> tuple[float, float]:
 
 
 def repeated(words: list[str], folder: Path, times: int) -> dict[str, float]:
+    """Median and best CPU seconds, and median wall seconds, of a process that has run once before."""
     cost(words, folder)  # writes the byte code
     found = [cost(words, folder) for _ in range(times)]
     cpu = [seconds for seconds, _ in found]
@@ -45,6 +46,7 @@ def repeated(words: list[str], folder: Path, times: int) -> dict[str, float]:
 
 
 def environment() -> dict[str, float]:
+    """Size and number of packages of the environment that this runs in."""
     files = (path for path in Path(sys.prefix).rglob("*") if path.is_file() and not path.is_symlink())
     return {
         "megabytes": round(sum(path.stat().st_size for path in files) / 1e6),
@@ -53,7 +55,7 @@ def environment() -> dict[str, float]:
 
 
 def folders(folder: Path, counts: list[int], backends: list[str], rounds: int) -> list[dict[str, object]]:
-    """Every backend on every folder, one after the other in each round, so that they meet the same machine."""
+    """Every backend on every folder, one after the other in each round: they meet the same machine."""
     rows: list[dict[str, object]] = []
     for count in counts:
         place = folder / f"photos-{count}"

@@ -34,6 +34,7 @@ from hourglass.batch.run import run_batch
 from hourglass.batch.submit import start_batch
 from hourglass.core.skeleton import LSP14
 from hourglass.inference.predictor import Predictor
+from processes import running
 
 pytestmark = [
     pytest.mark.usefixtures("ray_folder"),
@@ -164,6 +165,7 @@ def test_shards_and_one_that_breaks_off(weights: Path, predictor: Predictor, tmp
     assert_once(rows_of(tmp_path / "out"), ["a.tar/x/1", "a.tar/x/2", "b.tar/0", "b.tar/1", "b.tar/2"])
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed_and_every_row_is_there_once(
     weights: Path, predictor: Predictor, tmp_path: Path, ray_folder: Path
 ) -> None:
@@ -248,12 +250,9 @@ run_batch(photos, output, Answering(weights, precision="fp32"), Workers(actors=1
 def test_the_driver_is_killed_and_the_same_command_goes_on(weights: Path, tmp_path: Path) -> None:
     names = make_photos(tmp_path / "photos", 400)
     output = tmp_path / "out"
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, tmp_path / "photos", output, weights], stderr=subprocess.DEVNULL
-    )
-    wait_for(lambda: len(list(output.glob("part-*"))) >= 3, 240)
-    driver.kill()
-    driver.wait()
+    words = [sys.executable, "-c", DRIVER, tmp_path / "photos", output, weights]
+    with running(words, 300, stderr=subprocess.DEVNULL):
+        wait_for(lambda: len(list(output.glob("part-*"))) >= 3, 240)
     before = len(rows_of(output))
     assert 12 <= before < 400
     done = batch(tmp_path / "photos", output, weights, images_per_file=16)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from hourglass.cli.data import app
 from hourglass.core.structs import PersonRecord
-from hourglass.data.packs.pack import load_records, read_facts
+from hourglass.data.packs.open_pack import load_records, read_facts
 from leeds_archives import LSP, LSPET
 
 

@@ -10,12 +10,13 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from hourglass.core import extras
 from hourglass.core.extras import install_command
+from hourglass.core.files import with_checksum
 from hourglass.data.loading.dataset import make_sample
 from hourglass.data.loading.images import read_image
-from hourglass.engines import onnx_file, openvino_file, seal
+from hourglass.engines import onnx_file, openvino_file
 from hourglass.engines.entry import FORMAT, Signature
-from hourglass.inference import open_runner as choice
 from hourglass.inference import runner as module
 from hourglass.inference.forward import answer_stages
 from hourglass.inference.open_runner import open_runner
@@ -175,7 +176,7 @@ def test_bf16_and_openvino_decide_whether_auto_may_change(monkeypatch: pytest.Mo
 
 
 def sealed(model: bytes, path: Path) -> Path:
-    path.write_bytes(seal.seal(model))
+    path.write_bytes(with_checksum(model))
     return path
 
 
@@ -203,11 +204,11 @@ def of_opset(model: bytes, version: int) -> bytes:
         (lambda model: model[:1000], r"model\.onnx is cut off, damaged, or no ONNX file"),
         (lambda _: b"", r"model\.onnx is a model of another program"),
         (
-            lambda model: seal.seal(model.replace(FORMAT.encode(), b"hourglass-engine-9")),
+            lambda model: with_checksum(model.replace(FORMAT.encode(), b"hourglass-engine-9")),
             r"model\.onnx is of the format 'hourglass-engine-9', and this version of hourglass reads",
         ),
         (
-            lambda model: seal.seal(of_opset(model, 120)),
+            lambda model: with_checksum(of_opset(model, 120)),
             r"model\.onnx needs ONNX's operators of version 120, .*pip install -U onnxruntime",
         ),
     ],
@@ -246,7 +247,7 @@ def test_weights_of_ones_own_without_torch_name_the_extra(
 ) -> None:
     own = tmp_path / "own.safetensors"
     own.write_bytes(resolve().read_bytes())
-    monkeypatch.setattr(choice, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"own\.safetensors, which torch runs, needs more") as raised:
         open_runner(own, device="cpu")
     assert str(raised.value).endswith(install_command("train"))

@@ -44,12 +44,6 @@ def predictor() -> Predictor:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Predictor:
-    """The smaller bundled network; only for tests that run it themselves."""
-    return Predictor.from_pretrained("hg2_small", device="cpu", precision="fp32")
-
-
-@pytest.fixture(scope="session")
 def photo() -> Picture:
     return render(134, height=160, width=120).image
 
@@ -123,4 +117,4 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     for server in started:
         if server.process.poll() is None:
             server.process.kill()
-            server.process.wait()
+            server.process.wait(30)

@@ -53,7 +53,7 @@ def served(**settings: Any) -> Iterator[str]:
             yield url_of(listening)
         finally:
             server.should_exit = True
-            thread.join()
+            thread.join(30)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from hourglass.training.logs import read_rows
 from hourglass.training.loop import BEST, CHECKPOINT, LAST, Interrupted, TrainingError, train
 from hourglass.weights.checkpoint import load_checkpoint, load_weights
 from hourglass.weights.facts import WeightsError
+from processes import running
 from shard_cases import numbered
 
 TINY = [
@@ -102,7 +103,7 @@ def _command(out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "hourglass", "train", "synthetic_tiny", *TINY, f"--out={out}", *more]
 
 
-def _wait_for(path: Path, process: "subprocess.Popen[bytes]", seconds: float = 90) -> None:
+def _wait_for(path: Path, process: "subprocess.Popen[Any]", seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None, "the run ended before its first checkpoint"
@@ -113,21 +114,25 @@ def _wait_for(path: Path, process: "subprocess.Popen[bytes]", seconds: float = 9
 def test_kill_9_and_resume_equals_one_run_bit_for_bit(whole_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    with subprocess.Popen(_command(out), env=env, stderr=subprocess.DEVNULL) as process:
+    with running(_command(out), env=env, stderr=subprocess.DEVNULL) as process:
         _wait_for(out / CHECKPOINT, process)
         process.kill()
+        process.wait(30)
     assert process.returncode == -signal.SIGKILL
     assert load_checkpoint(out / CHECKPOINT)["step"] < 20
-    done = subprocess.run(_command(out, "--resume"), env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        _command(out, "--resume"), env=env, capture_output=True, text=True, timeout=180, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert same_state(load_checkpoint(out / CHECKPOINT), load_checkpoint(whole_run / CHECKPOINT))
 
 
+@pytest.mark.slow
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [*_command(out), "train.length.steps=100000", "train.validate_every.steps=100000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        _wait_for(out / CHECKPOINT, process)  # type: ignore[arg-type]
+    with running(command, stderr=subprocess.PIPE, text=True) as process:
+        _wait_for(out / CHECKPOINT, process)
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -208,19 +213,29 @@ SOURCES = (
 )
 
 
-def test_several_sources_are_validated_each_and_resume_to_the_bit(tmp_path: Path) -> None:
+def several_sources(tmp_path: Path) -> Recipe:
+    """Rendered people and a pack, three to one."""
     write_pack({"train": numbered(7), "val": numbered(3, 100)}, tmp_path / "people.parquet")
     text = bundled_recipes()["synthetic_tiny"].read_text()
     head, tail = text[: text.index("data:")], text[text.index("augment:") :]
     (tmp_path / "mixed.yaml").write_text(f"{head}{SOURCES}\n{tail}")
     options = [line for line in TINY if not line.startswith("data.")]
-    recipe = load_recipe(tmp_path / "mixed.yaml", [*options, f"data.root={tmp_path}", "data.val_people=4"])
+    return load_recipe(tmp_path / "mixed.yaml", [*options, f"data.root={tmp_path}", "data.val_people=4"])
+
+
+@pytest.mark.slow
+def test_several_sources_resume_to_the_bit(tmp_path: Path) -> None:
+    recipe = several_sources(tmp_path)
     train(recipe, tmp_path / "whole", "mixed")
     with pytest.raises(Interrupted):
         train(recipe, tmp_path / "cut", "mixed", stop_after=7)
     train(recipe, tmp_path / "cut", "mixed", resume=True)
     whole, cut = (load_checkpoint(tmp_path / run / CHECKPOINT) for run in ("whole", "cut"))
     assert same_state(whole, cut)
+
+
+def test_several_sources_are_validated_each(tmp_path: Path) -> None:
+    train(several_sources(tmp_path), tmp_path / "whole", "mixed")
     (last,) = [
         r for r in read_rows(tmp_path / "whole" / "log.jsonl") if r["kind"] == "val" and r["step"] == 20
     ]

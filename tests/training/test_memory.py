@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from hourglass.training.memory import keep_freed_memory
+from hourglass.training.setup import keep_freed_memory
 
 PROBE = """
 import resource, numpy as np
-from hourglass.training.memory import keep_freed_memory
+from hourglass.training.setup import keep_freed_memory
 if not keep_freed_memory({keep}): raise SystemExit(77)
 def touch(): np.empty(64 << 20, np.uint8).fill(1)
 touch(); touch()
@@ -21,7 +21,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults(keep: bool) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(keep=keep)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROBE.format(keep=keep)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     if done.returncode == 77:
         pytest.skip("this C library has no mallopt")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hourglass.core.extras import missing
+from hourglass.core.files import reason
 
 CONNECT_S = 5.0
 PROBE_S = 60.0
@@ -76,9 +77,7 @@ def cluster(address: str = "local") -> Iterator[Any]:
     except ClusterError:
         raise
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise ClusterError(
-            f"the Ray cluster {address} can't be used: {' '.join(str(error).split())}"
-        ) from error
+        raise ClusterError(f"the Ray cluster {address} can't be used: {reason(error)}") from error
     try:
         _settle_data(ray)
         yield ray

@@ -121,14 +121,29 @@ def _export_file(
     source: tuple[str, str, str, str, str, int],
     json: str,
 ) -> None:
+    from hourglass.export.finder import export_finder
     from hourglass.export.run import ParityError, export_file, tolerance
     from hourglass.export.write import SUFFIXES, check_plain, check_target, first_stacks
+    from hourglass.weights.facts import finds_people
     from hourglass.weights.load import load_network
     from hourglass.weights.published import resolve
 
     made_from = resolve(weights)
     network, facts = load_network(made_from)
     check_plain(network)
+    if finds_people(facts):
+        if to != "onnx" or int8 or stacks != "all":
+            raise ValueError(
+                f"{facts.name} finds people: it is written with --to onnx, without --int8 and --stacks"
+            )
+        digest = sha256(made_from.read_bytes()).hexdigest()
+        file = out or Path(f"{Path(facts.name).name}.onnx")
+        apart = export_finder(network, facts, file, half=half, made_from=digest, say=_say)
+        told = {"out": str(file), "to": to, "weights": facts.name, "heatmaps_max": apart, "passed": True}
+        _write_json(json, told)
+        if json != "-":
+            typer.echo(f"{file}: maps differ from torch's by {apart:.1e} of their norm")
+        return
     network, facts = first_stacks(network, facts, _count(stacks))
     path = out or Path(f"{Path(facts.name).name}{SUFFIXES[to]}")  # type: ignore[index]  # checked before
     check_target(to, path, bool(int8), half)  # type: ignore[arg-type]
@@ -174,7 +189,7 @@ def _export_file(
 
 
 def _count(stacks: str) -> int | None:
-    from hourglass.cli.running import number_of_stacks
+    from hourglass.cli.options import number_of_stacks
 
     count = number_of_stacks(stacks)
     if count == "auto":
@@ -274,7 +289,7 @@ def _say(what: str) -> None:
 @contextmanager
 def _bar() -> "Iterator[Progress]":
     """A bar of people on standard error where that is a terminal, from the first of them on."""
-    from hourglass.cli.running import people_bar
+    from hourglass.cli.options import people_bar
 
     with ExitStack() as stack:
         bar: list[Progress] = []

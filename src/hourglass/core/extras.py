@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = "hourglass-pose"
@@ -19,6 +20,12 @@ def missing(what: str, extra: str, error: ImportError | None = None) -> str:
     """
     package = f" ({error.name} is not installed)" if error is not None and error.name else ""
     return f"{what} needs more than is installed{package}: {install_command(extra)}"
+
+
+def need_torch(weights: Path) -> None:
+    """Raise ValueError, with the command to install it, where torch, which runs these weights, is missing."""
+    if find_spec("torch") is None:
+        raise ValueError(missing(f"{weights.name}, which torch runs,", "train"))
 
 
 def install_command(extra: str) -> str:

@@ -1,4 +1,9 @@
-"""Everybody of a data set in one table, whatever files they came from."""
+"""Everybody of a data set in one table, whatever files they came from, and how long their limbs are.
+
+A limb is foreshortened more often than not, so a person's size is told by the longer limbs: the 75 % quantile
+of length over usual length. That is how the LSP converter of bearpaw/pytorch-pose takes a scale from limbs
+(gen_lsp.m); here usual lengths are the data set's own medians.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import OCCLUDED, PersonRecord
 from hourglass.data.formats.annotations import Annotations
+from hourglass.data.formats.person_scale import row_quantile
 from hourglass.data.formats.picture_files import find_pictures
 
-Float = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
 Size = tuple[int, int]
 
 
@@ -90,40 +95,40 @@ class People:
     where: tuple[str, ...]
     ids: npt.NDArray[np.int64]
     splits: tuple[str, ...]
-    keypoints: Float
-    hidden: Bool
+    keypoints: Float64Array
+    hidden: BoolArray
     tells_hidden: bool
-    center: Float
-    side_px: Float
-    box: Float
-    area: Float
+    center: Float64Array
+    side_px: Float64Array
+    box: Float64Array
+    area: Float64Array
     photo: npt.NDArray[np.int64]
     photos: tuple[Photo, ...]
-    sizes: Float
+    sizes: Float64Array
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def labelled(self) -> Bool:
+    def labelled(self) -> BoolArray:
         """(N, J) True where the joint has coordinates."""
         return np.isfinite(self.keypoints[..., 0])
 
-    def column(self, joint: str) -> Float:
+    def column(self, joint: str) -> Float64Array:
         """(N, 2) one joint of everybody; NaN where it is not labelled, or the skeleton has none such."""
         if joint not in self.skeleton.joints:
             return np.full((len(self), 2), np.nan)
         return self.keypoints[:, self.skeleton.index(joint)]
 
-    def rows_of(self, split: str) -> Bool:
+    def rows_of(self, split: str) -> BoolArray:
         """(N,) True for the people of a split."""
         return np.array([word == split for word in self.splits], bool)
 
-    def picture_size(self) -> Float:
+    def picture_size(self) -> Float64Array:
         """(N, 2) width and height of each person's picture, NaN where unknown."""
         return self.sizes[self.photo]
 
-    def with_sizes(self, sizes: Float) -> "People":
+    def with_sizes(self, sizes: Float64Array) -> "People":
         """The same people with the sizes (P, 2) that the pictures have been found to have."""
         return replace(self, sizes=sizes)
 
@@ -165,7 +170,7 @@ def gather(parts: Sequence[Part], split: str = "") -> People:
             number[key] = len(number)
         return number[key]
 
-    tables: list[tuple[Annotations, Bool, int, list[str], list[int]]] = []
+    tables: list[tuple[Annotations, BoolArray, int, list[str], list[int]]] = []
     for f, part in enumerate(parts):
         people = part.people
         words = [word or part.split for word in people.splits]
@@ -234,10 +239,88 @@ def part_of_records(records: Sequence[PersonRecord], file: Path, split: str) -> 
     return Part(people, split, pictures=pictures, cut_from=cut_from)
 
 
-def _joints(people: Annotations) -> Float:
+def _joints(people: Annotations) -> Float64Array:
     points = people.keypoints.astype(np.float64) - people.origin
     return np.where(people.labelled[..., None], points, np.nan)
 
 
-def _told(column: Float | None, shape: tuple[int, ...]) -> Float:
+def _told(column: Float64Array | None, shape: tuple[int, ...]) -> Float64Array:
     return np.full(shape, np.nan) if column is None else column
+
+
+LONG_SHARE = 0.75
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """Limbs of N people.
+
+    Args:
+        limbs: (L,) pairs of joint numbers.
+        length_px: (N, L), NaN where an end is not labelled.
+        usual: (L,) median of length over body, NaN of a limb that nobody has.
+        body_px: (N,) size of each person, about the longer side of an upright one; NaN without a limb.
+    """
+
+    limbs: tuple[tuple[int, int], ...]
+    length_px: Float64Array
+    usual: Float64Array
+    body_px: Float64Array
+
+
+def measure(people: People) -> Body:
+    """The limbs of everybody; without limbs the box around the joints tells the size."""
+    points, limbs = people.keypoints, people.skeleton.limb_indices
+    body_px = box_side_px(people)
+    if not limbs:
+        return Body((), np.zeros((len(points), 0)), np.zeros(0), body_px)
+    ends = np.array(limbs)
+    gap = points[:, ends[:, 0]] - points[:, ends[:, 1]]
+    length_px = np.hypot(gap[..., 0], gap[..., 1])
+    usual = _usual(length_px, body_px)
+    for _ in range(_ROUNDS):
+        body_px = _positive(row_quantile(length_px / _positive(usual), LONG_SHARE))
+        usual = _usual(length_px, body_px)
+    return Body(limbs, length_px, usual, body_px)
+
+
+def relative(body: Body) -> Float64Array:
+    """(N, L) how many times longer a limb is than the person's other limbs let expect; NaN where unknown."""
+    ratio = body.length_px / _positive(body.usual)
+    out = np.full(ratio.shape, np.nan)
+    for limb in range(ratio.shape[1]):
+        others = np.delete(ratio, limb, axis=1)
+        out[:, limb] = ratio[:, limb] / _positive(row_quantile(others, LONG_SHARE))
+        out[np.isfinite(others).sum(axis=1) < 2, limb] = np.nan
+    return out
+
+
+def box_side_px(people: People) -> Float64Array:
+    """(N,) longer side of the box around the labelled joints; NaN for fewer than two, or all in one place."""
+    known = people.labelled[..., None]
+    low = np.where(known, people.keypoints, np.inf).min(axis=1)
+    high = np.where(known, people.keypoints, -np.inf).max(axis=1)
+    two = people.labelled.sum(axis=1) >= 2
+    side = np.full(len(people), np.nan)
+    side[two] = (high - low)[two].max(axis=1)
+    return _positive(side)
+
+
+def robust_z(values: Float64Array, known: BoolArray, least_spread: float) -> Float64Array:
+    """(N,) distances from the median in standard deviations, told by the median deviation; NaN if unknown."""
+    sample = np.where(known & np.isfinite(values), values, np.nan)
+    middle = row_quantile(sample[None], 0.5)[0]
+    spread = 1.4826 * row_quantile(np.abs(sample - middle)[None], 0.5)[0]
+    z: Float64Array = (sample - middle) / max(float(np.nan_to_num(spread)), least_spread)
+    return z
+
+
+def _usual(length_px: Float64Array, body_px: Float64Array) -> Float64Array:
+    return row_quantile((length_px / body_px[:, None]).T, 0.5)
+
+
+def _positive(values: npt.NDArray[np.float64]) -> Float64Array:
+    """NaN instead of 0, so that nothing is divided by it."""
+    return np.where(values > 0, values, np.nan)

@@ -10,8 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from hourglass.core.extras import missing
-from hourglass.core.files import write_atomically
-from hourglass.engines import seal
+from hourglass.core.files import (
+    CHECKSUM_KEY,
+    NO_CHECKSUM,
+    reason,
+    with_checksum,
+    write_atomically,
+)
 from hourglass.engines.engine import (
     check_calibration,
     check_crops,
@@ -67,6 +72,7 @@ def convert(
     output: str = "heatmap",
     names: Sequence[str] = (),
     metadata: Mapping[str, str] | None = None,
+    half: bool = False,
 ) -> bytes:
     """The bytes of an ONNX file: `image` (batch, 3, S, S) uint8 to `stage_1`, `stage_2` ..., any batch.
 
@@ -75,6 +81,7 @@ def convert(
         output: what the stages are, as the network says.
         names: of what the network answers with, where that is more than its stages.
         metadata: further entries; `doc_string` goes to the model's own.
+        half: store large tensors as fp16 (`halved`).
 
     Raises EngineError where the exporter's packages are missing or it can't express the network.
     """
@@ -88,7 +95,10 @@ def convert(
         "this network",
         ({0: torch.export.Dim("batch", min=1)},),
     )
-    return finished(proto, facts, Signature(input_px, output, "fp32"), metadata or {})
+    if half:
+        halved(proto)
+    signature = Signature(input_px, output, "fp16" if half else "fp32")
+    return finished(proto, facts, signature, metadata or {})
 
 
 def traced(
@@ -118,7 +128,7 @@ def traced(
     except ImportError as error:
         raise EngineError(missing("writing ONNX", "export", error)) from error
     except torch.onnx.OnnxExporterError as error:
-        raise EngineError(f"ONNX can't express {what}: {str(error).splitlines()[0]}") from error
+        raise EngineError(f"ONNX can't express {what}: {reason(error, first_line=True)}") from error
     assert program is not None
     return program.model_proto
 
@@ -157,7 +167,7 @@ def quantise(
 
 def save(model: bytes, path: Path) -> None:
     """Write the file with its checksum; raises OSError naming it when it can't be written."""
-    write_atomically(path, lambda part: part.write_bytes(seal.seal(model)))
+    write_atomically(path, lambda part: part.write_bytes(with_checksum(model)))
 
 
 def halved(proto: Any) -> None:
@@ -201,7 +211,7 @@ def finished(proto: Any, facts: str, signature: Signature, metadata: Mapping[str
     proto.producer_version = entries.get("version", "")
     if "precision" in entries:
         entries["precision"] = signature.precision
-    entries |= {ENTRY: said(facts, signature), seal.KEY: seal.EMPTY}
+    entries |= {ENTRY: said(facts, signature), CHECKSUM_KEY: NO_CHECKSUM}
     del proto.metadata_props[:]
     for key, value in entries.items():
         entry = proto.metadata_props.add()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.core.extras import missing
-from hourglass.engines import seal
+from hourglass.core.files import is_damaged
 from hourglass.engines.entry import ENTRY, EngineError, Signature, signature_of
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -28,7 +28,7 @@ def read(path: Path) -> tuple[bytes, str, Signature]:
     if not path.is_file():
         raise EngineError(f"there is no engine file {path}")
     model = path.read_bytes()
-    if seal.broken(model):
+    if is_damaged(model):
         raise EngineError(f"{path} is damaged, or was changed after it was exported; export it again")
     try:
         found = metadata(model)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hourglass.core.extras import missing
-from hourglass.engines import seal
+from hourglass.core.files import CHECKSUM_KEY, NO_CHECKSUM, reason, with_checksum
 from hourglass.engines.engine import (
     check_calibration,
     check_crops,
@@ -75,7 +75,7 @@ def convert(network: nn.Module, input_px: int, names: Sequence[str] = ()) -> Any
                 network, example_input=example(input_px), input=[(-1, 3, input_px, input_px)]
             )
     except RuntimeError as error:
-        raise EngineError(f"OpenVINO can't express this network: {str(error).splitlines()[0]}") from error
+        raise EngineError(f"OpenVINO can't express this network: {reason(error, first_line=True)}") from error
     model.inputs[0].get_tensor().set_names({"image"})
     for output, name in zip(model.outputs, names or stage_names(network, input_px), strict=True):
         output.get_tensor().set_names({name})
@@ -116,7 +116,7 @@ def save(
     if path.suffix != ".xml":
         raise EngineError(f"{path}: OpenVINO's files end in .xml")
     model.set_rt_info(said(facts, signature), ENTRY)
-    model.set_rt_info(seal.EMPTY, seal.KEY)
+    model.set_rt_info(NO_CHECKSUM, CHECKSUM_KEY)
     for key, value in (metadata or {}).items():
         model.set_rt_info(value, [SECTION, key])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def save(
         written = Path(folder) / path.name
         openvino().save_model(model, written, compress_to_fp16=False)
         weights = written.with_suffix(".bin")
-        written.write_bytes(seal.seal(written.read_bytes(), weights.read_bytes()))
+        written.write_bytes(with_checksum(written.read_bytes(), weights.read_bytes()))
         # The weights first: a reader finds the new pair or the old one, or is told that they don't fit.
         for part in (weights, written):
             os.replace(part, path.parent / part.name)

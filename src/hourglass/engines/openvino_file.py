@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.core.extras import missing
-from hourglass.engines import seal
+from hourglass.core.files import is_damaged
 from hourglass.engines.entry import ENTRY, EngineError, Signature, signature_of
 
 CHUNK = 8
@@ -29,7 +29,7 @@ def read(path: Path) -> tuple[Any, str, Signature]:
         raise EngineError(f"there is no engine file {path}")
     if not weights.is_file():
         raise EngineError(f"{weights}, which holds the weights of {path.name}, is missing")
-    if seal.broken(path.read_bytes(), weights.read_bytes()):
+    if is_damaged(path.read_bytes(), weights.read_bytes()):
         raise EngineError(
             f"{path} or its {weights.name} is damaged, or was changed after it was exported, or they are no "
             "pair; export it again"

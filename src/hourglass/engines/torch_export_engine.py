@@ -10,11 +10,10 @@ from zipfile import BadZipFile
 import torch
 from torch import Tensor, nn
 
-from hourglass.core.files import write_atomically
+from hourglass.core.files import reason, write_atomically
 from hourglass.engines.engine import check_crops, example, quiet, ready, stage_names, stages_of
 from hourglass.engines.entry import ENTRY, PT2_FORMAT, EngineError, Signature, said, signature_of
-from hourglass.engines.pt2 import Program, parse
-from hourglass.engines.pt2_file import open_archive
+from hourglass.engines.pt2 import Program, open_archive, parse
 
 _STUMBLES = (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, RecursionError)
 """What damaged or foreign parts of a file make its readers raise."""
@@ -86,7 +85,7 @@ def convert(network: nn.Module, input_px: int, names: Sequence[str] = ()) -> tor
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
             )
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        raise EngineError(f"torch can't export this network: {str(error).splitlines()[0]}") from error
+        raise EngineError(f"torch can't export this network: {reason(error, first_line=True)}") from error
     program.graph.eliminate_dead_code()
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # folders of this machine

@@ -18,6 +18,7 @@ _DECODINGS = {
 _STAGES = {
     "heatmap": "heatmaps",
     "logits": "maps whose softmax over all cells is a heatmap",
+    "centers": "maps of where people's middles are, and of how large they are (inference.detection.centers)",
     "coordinates": "joints x, y from -0.5 to 0.5 across the crop, 0 its middle",
 }
 

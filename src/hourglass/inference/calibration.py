@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hourglass.data.loading.ahead import ahead
 from hourglass.data.loading.dataset import make_sample
 from hourglass.data.loading.images import read_image
-from hourglass.data.packs import pack
+from hourglass.data.packs import open_pack as pack
 from hourglass.inference.inputs_outputs import expand
 from hourglass.inference.predictor import Predictor
 from hourglass.weights.exported import read_facts

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from hourglass.core.extras import missing
+from hourglass.core.extras import need_torch
 from hourglass.engines import onnx_file, openvino_file
 from hourglass.engines.entry import EngineError
 from hourglass.inference.runner import (
@@ -139,14 +139,8 @@ def _onnx_cuda() -> bool:
 
 
 def _torch_runner(path: Path, *options: Any) -> Runner:
-    """The weights in torch; raises EngineError, naming what to install, where torch is missing."""
-    if find_spec("torch") is None:
-        what = (
-            f"{path.name}, which torch runs,"
-            if path.suffix != ".pt2"
-            else f"{path.name}, a program of torch's,"
-        )
-        raise EngineError(missing(what, "train"))
+    """The weights in torch; raises ValueError, naming what to install, where torch is missing."""
+    need_torch(path)
     from hourglass.inference.torch_runner import open_torch_runner
 
     return open_torch_runner(path, *options)

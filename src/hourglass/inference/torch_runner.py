@@ -1,7 +1,10 @@
 """A network's own module as a runner: one's own weights, GPUs, fewer stacks, int8 that is measured here."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -11,8 +14,11 @@ from hourglass.inference.early_exit import answer_until_settled
 from hourglass.inference.forward import CropAnswer, answer_crops, read_stage
 from hourglass.inference.runner import Answer, Crops, Stacks, Stage
 from hourglass.models.build import channels_last
+from hourglass.models.folding import fold_batch_norms
 from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import load_network
+
+Maps = Callable[[Crops], npt.NDArray[np.float32]]
 
 
 class TorchRunner:
@@ -100,3 +106,24 @@ def open_torch_runner(
     """The runner of a weight file; raises WeightsError, naming it, and as `TorchRunner` does."""
     network, facts = load_network(path)
     return TorchRunner(network, facts, device, precision, backend, stacks, calibration, threads)
+
+
+def maps_of(network: nn.Module, device: torch.device | str, precision: torch.dtype | None) -> Maps:
+    """What `PeopleFinder` asks: a view (1, 3, S, S) uint8 to the last stage's maps (C, h, w), in torch."""
+    where = torch.device(device)
+    network = network.to(where).eval()
+
+    @torch.inference_mode()
+    def maps(view: Crops) -> npt.NDArray[np.float32]:
+        crop = torch.from_numpy(view).to(where).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(where.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+            found = network(crop)[-1][0].float().cpu().numpy()
+        return np.asarray(found, np.float32)
+
+    return maps
+
+
+def finder_network(path: Path) -> nn.Module:
+    """A people finder's module of a weight file, ready to be run; raises WeightsError naming the file."""
+    network, _ = load_network(path)
+    return channels_last(fold_batch_norms(network))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from hourglass.core.arrays import RGB
 from hourglass.core.structs import PersonRecord
-from hourglass.data.loading.dataset import Image
 from hourglass.evaluation.evaluate import Predictions, predict_records, score
 from hourglass.training.logs import RunLog
 from hourglass.training.ranks import share_buffers, sum_over_ranks
@@ -30,7 +30,7 @@ def share_of(people: int, rank: int, ranks: int) -> list[int]:
 
 
 def predict_shared(
-    trainer: Trainer, records: Sequence[PersonRecord], images: Sequence[Image] | None
+    trainer: Trainer, records: Sequence[PersonRecord], images: Sequence[RGB] | None
 ) -> Predictions:
     """The averaged weights' answers for all people, the same on every process.
 
@@ -79,6 +79,9 @@ class Validation:
     titles: tuple[str, ...]
     sets: tuple[tuple[PersonRecord, ...], ...]
 
+    def __len__(self) -> int:
+        return sum(len(records) for records in self.sets)
+
     @property
     def records(self) -> list[PersonRecord]:
         """Everybody, set after set."""
@@ -86,7 +89,7 @@ class Validation:
 
 
 def validate(
-    trainer: Trainer, validation: Validation, images: Sequence[Sequence[Image] | None], log: RunLog
+    trainer: Trainer, validation: Validation, images: Sequence[Sequence[RGB] | None], log: RunLog
 ) -> None:
     """Score the averaged weights on the validation people and keep them when they are the best.
 
@@ -96,11 +99,12 @@ def validate(
         images: of each set, as `predict_shared` takes them.
     """
     began = time.perf_counter()
-    skeleton = trainer.facts.skeleton
-    scores = [
-        score(predict_shared(trainer, records, decoded), records)["metrics"][METRIC]
+    reports = [
+        score(predict_shared(trainer, records, decoded), records)
         for records, decoded in zip(validation.sets, images, strict=True)
     ]
+    scores = [report["metrics"][METRIC] for report in reports]
+    joints = [report["joint_metrics"][METRIC] for report in reports]
     values = [scored["mean"] for scored in scores if scored["mean"] is not None]
     value = round(sum(values) / len(values), 3) if values else None
     row: dict[str, Any] = {
@@ -110,11 +114,11 @@ def validate(
     }
     row[METRIC] = value
     if len(scores) == 1:
-        row["joints"] = {joint: scores[0][joint] for joint in skeleton.joints}
+        row["joints"] = joints[0]
     else:
         row["sources"] = {
-            title: {METRIC: scored["mean"], "joints": {joint: scored[joint] for joint in skeleton.joints}}
-            for title, scored in zip(validation.titles, scores, strict=True)
+            title: {METRIC: scored["mean"], "joints": by_joint}
+            for title, scored, by_joint in zip(validation.titles, scores, joints, strict=True)
         }
     log.write({**row, "seconds": time.perf_counter() - began})
     # Where nobody could be scored the latest weights are the best that are known.

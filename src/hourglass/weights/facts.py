@@ -94,3 +94,16 @@ class WeightFacts:
                 "std": tuple(raw["std"]),
             }
         )
+
+
+def check_finds_joints(facts: WeightFacts) -> None:
+    """Raise WeightsError for the weights of a people finder."""
+    if finds_people(facts):
+        raise WeightsError(
+            f"{facts.name} finds people, not joints: give it as a detector, and a pose network as weights"
+        )
+
+
+def finds_people(facts: WeightFacts) -> bool:
+    """Whether weights find people in whole pictures, and not joints."""
+    return facts.network.build == "people_finder"

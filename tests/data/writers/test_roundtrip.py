@@ -274,6 +274,7 @@ def same_records(coco: Annotations, native: Annotations, images: Path) -> None:
         np.testing.assert_array_equal(ours.center, theirs.center)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_mpii_list_becomes_the_authors_file(real_data: Path, tmp_path: Path) -> None:
     """The authors made theirs of the same people, with joints cut to whole numbers."""

@@ -55,7 +55,7 @@ def site(folder: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield f"http://127.0.0.1:{server.server_address[1]}/web%20page/", asked
     server.shutdown()
     server.server_close()
-    thread.join()
+    thread.join(30)
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +72,6 @@ def page(browser: Any, site: tuple[str, list[tuple[str, str]]], trained: Predict
         told = f"{facts.name}: {facts.network.stacks} stacks, {len(facts.skeleton)} joints"
         expect(page.locator("#model")).to_contain_text(told, timeout=60_000)
         yield page
-
-
-@pytest.fixture(scope="module")
-def trained() -> Predictor:
-    return Predictor.from_pretrained(device="cpu", precision="fp32")
 
 
 @pytest.fixture(scope="module")

@@ -62,3 +62,25 @@ def without_far_outside(
     low, high = -0.5 - slack, np.array([width, height]) - 0.5 + slack
     far = ((keypoints < low) | (keypoints > high)).any(axis=1)
     return np.where(far, NOT_LABELLED, visibility).astype(np.uint8)
+
+
+def made_crops(
+    keypoints: npt.NDArray[np.float64], labelled: npt.NDArray[np.bool_], box: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Centres (N, 2) and sides (N,) of square crops; NaN for who has neither a box nor two labelled joints.
+
+    Args:
+        keypoints: (N, J, 2), which count where `labelled` (N, J) and `box` is empty or NaN.
+        box: (N, 4) x, y, width, height.
+    """
+    center, side_px = np.full((len(box), 2), np.nan), np.full(len(box), np.nan)
+    boxed = (box[:, 2:] > 0).all(axis=1)
+    center[boxed], longer = box[boxed, :2] + (box[boxed, 2:] - 1) / 2, box[boxed, 2:].max(axis=1)
+    side_px[boxed] = np.maximum(longer * BOX_MARGIN, MIN_SIDE_PX)
+    rows = ~boxed & (labelled.sum(axis=1) >= 2)
+    seen, points = labelled[rows][..., None], keypoints[rows].astype(np.float32)
+    low = np.where(seen, points, np.float32(np.inf)).min(axis=1)
+    high = np.where(seen, points, np.float32(-np.inf)).max(axis=1)
+    center[rows] = (low + high) / 2
+    side_px[rows] = np.maximum((high - low).max(axis=1).astype(np.float64) * BOX_MARGIN, MIN_SIDE_PX)
+    return center, side_px

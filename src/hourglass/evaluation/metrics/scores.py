@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from hourglass.core.arrays import (
     BoolArray,
+    Float64Array,
     FloatArray,
+    IntArray,
 )
 from hourglass.core.skeleton import Skeleton
 from hourglass.evaluation.metrics import oks
@@ -24,10 +26,8 @@ from hourglass.evaluation.metrics.pck import (
     torso_length,
 )
 from hourglass.evaluation.metrics.pcp import TEN_STICKS, pcp
-from hourglass.evaluation.metrics.protocols import LENGTHS, Line, Protocol
+from hourglass.evaluation.metrics.protocols import BATCH, LENGTHS, Line, Protocol
 
-_Float = npt.NDArray[np.float64]
-_Int = npt.NDArray[np.int64]
 Only = Literal["all", "visible", "hidden"]
 
 
@@ -44,21 +44,21 @@ class People:
         keypoints: (N, J, 2) pixels; may hold anything where the visibility is 0.
         visibility: (N, J) uint8, COCO's 0, 1 or 2.
         tells_hidden: whether hidden joints are told from visible ones.
-        lengths: (N,) pixels each, that only the file knows: `head`, `file-torso`.
+        lengths: (N,) pixels each, that only the file or its reader knows: `head`, `file-torso`, `crop`.
         area, box, crowd, image, images: for OKS, see `oks.Crowded`; None where the file has none.
 
     Raises ValueError when the shapes disagree.
     """
 
     skeleton: Skeleton
-    keypoints: _Float
+    keypoints: Float64Array
     visibility: npt.NDArray[np.uint8]
     tells_hidden: bool
-    lengths: Mapping[str, _Float] = field(default_factory=dict)
-    area: _Float | None = None
-    box: _Float | None = None
+    lengths: Mapping[str, Float64Array] = field(default_factory=dict)
+    area: Float64Array | None = None
+    box: Float64Array | None = None
     crowd: BoolArray | None = None
-    image: _Int | None = None
+    image: IntArray | None = None
     images: int = 0
 
     def __post_init__(self) -> None:
@@ -113,16 +113,18 @@ class Score:
         person: (N,) share of each person's joints that are right, or their OKS; NaN for who doesn't count.
         resample: values (B, K) for weightings (B, units).
         curve: thresholds (T,) and the share of all counted joints (T,); None for OKS.
+        distance: (N, J) relative distances, NaN where a joint doesn't count; None for OKS.
     """
 
     protocol: Protocol
     entries: tuple[Entry, ...]
-    values: _Float
+    values: Float64Array
     units: int
     people: int
-    person: _Float
-    resample: Callable[[FloatArray], _Float]
-    curve: tuple[_Float, _Float] | None = None
+    person: Float64Array
+    resample: Callable[[FloatArray], Float64Array]
+    curve: tuple[Float64Array, Float64Array] | None = None
+    distance: Float64Array | None = None
 
     def __getitem__(self, key: tuple[str, str]) -> float:
         """The value in percent of (table, line); raises KeyError."""
@@ -132,13 +134,13 @@ class Score:
         raise KeyError(key)
 
 
-def reference(people: People, length: str) -> _Float:
+def reference(people: People, length: str) -> Float64Array:
     """(N,) pixels that distances are divided by; NaN where a person has none. See `protocols.LENGTHS`.
 
     Raises NotApplicable when the truth can't give it.
     """
     skeleton, points, labelled = people.skeleton, people.keypoints, people.visibility > 0
-    if length in ("head", "file-torso"):
+    if length in ("head", "file-torso", "crop"):
         if length not in people.lengths:
             raise NotApplicable(f"the truth holds no {LENGTHS[length]}")
         return people.lengths[length]
@@ -193,13 +195,13 @@ def evaluate_protocol(
     sticks = [table for table in rules.tables if table.kind in ("strict", "loose")]
     blocks += [_stick_block(rules, table.name, people, predicted, asked) for table in sticks]
     entries = tuple(entry for block in blocks for entry in block.entries)
-    mine = [people.skeleton.index(j) for j in rules.joints or people.skeleton.joints]
+    mine = [people.skeleton.index(j) for j in rules.joints_of(people.skeleton)]
     strict = rules.inequality == "<"
     right = hits(distance[:, mine], rules.tables[0].threshold, strict).sum(1)
     each = counted[:, mine].sum(1)
     person = np.divide(right, each, out=np.full(len(people), np.nan), where=each > 0)
 
-    def resample(weights: FloatArray) -> _Float:
+    def resample(weights: FloatArray) -> Float64Array:
         return np.concatenate([block.values(np.asarray(weights, np.float64)) for block in blocks], 1)
 
     return Score(
@@ -211,10 +213,13 @@ def evaluate_protocol(
         person=person,
         resample=resample,
         curve=_pooled_curve(distance[:, mine], counted[:, mine], strict),
+        distance=distance,
     )
 
 
-def _pooled_curve(distance: _Float, counted: BoolArray, strict: bool) -> tuple[_Float, _Float]:
+def _pooled_curve(
+    distance: Float64Array, counted: BoolArray, strict: bool
+) -> tuple[Float64Array, Float64Array]:
     thresholds = area_thresholds()
     everything = curve(distance.reshape(-1, 1), counted.reshape(-1, 1), thresholds, strict)
     return thresholds, everything[:, 0]
@@ -231,11 +236,11 @@ class _Block:
     """
 
     entries: tuple[Entry, ...]
-    credit: tuple[_Float, ...]
-    counted: _Float
+    credit: tuple[Float64Array, ...]
+    counted: Float64Array
     lines: tuple[tuple[tuple[list[int], str], ...], ...]
 
-    def values(self, weights: _Float) -> _Float:
+    def values(self, weights: Float64Array) -> Float64Array:
         """(B, K) percent for weightings (B, N)."""
         counts = weights @ self.counted
         columns = []
@@ -243,33 +248,57 @@ class _Block:
             sums = weights @ credit
             shares = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
             for parts, mean in lines:
-                columns.append(
-                    _mean(shares[:, parts])
-                    if mean == "joints"
-                    else _ratio(sums[:, parts].sum(1), counts[:, parts].sum(1))
-                )
+                if mean == "batches":
+                    columns.append(_mean_of_batches(weights, credit[:, parts], self.counted[:, parts]))
+                elif mean == "joints":
+                    columns.append(_mean(shares[:, parts]))
+                else:
+                    columns.append(_ratio(sums[:, parts].sum(1), counts[:, parts].sum(1)))
         return np.asarray(100 * np.stack(columns, 1))
 
 
-def _ratio(above: _Float, below: _Float) -> _Float:
+def _ratio(above: Float64Array, below: Float64Array) -> Float64Array:
     return np.asarray(np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0))
 
 
-def _mean(shares: _Float) -> _Float:
+def _mean(shares: Float64Array) -> Float64Array:
     """Mean of each row, leaving NaN out; NaN where nothing is left."""
     known = np.isfinite(shares)
     return _ratio(np.where(known, shares, 0.0).sum(1), known.sum(1).astype(np.float64))
 
 
+def _mean_of_batches(weights: Float64Array, credit: Float64Array, counted: Float64Array) -> Float64Array:
+    """Mean of the batches' means of joints, each weighed by how many kinds of joints occur in it.
+
+    Args:
+        weights: (B, N).
+        credit, counted: (N, P).
+    """
+    total, kinds = np.zeros(len(weights)), np.zeros(len(weights))
+    for start in range(0, len(credit), BATCH):
+        rows = slice(start, start + BATCH)
+        sums, counts = weights[:, rows] @ credit[rows], weights[:, rows] @ counted[rows]
+        total += np.divide(sums, counts, out=np.zeros(sums.shape), where=counts > 0).sum(1)
+        kinds += (counts > 0).sum(1)
+    return _ratio(total, kinds)
+
+
 def _block(
-    names: tuple[str, ...], tables: list[tuple[str, tuple[Line, ...], _Float]], counted: BoolArray
+    names: tuple[str, ...],
+    tables: list[tuple[str, tuple[Line, ...], Float64Array]],
+    counted: BoolArray,
+    every: tuple[str, ...] = (),
 ) -> _Block:
-    """Lines of the tables, and each of the parts by itself under its own name."""
+    """Lines of the tables, and each of the parts by itself under its own name.
+
+    Args:
+        every: the parts of a line that names none; all of them without it.
+    """
     counts = counted.sum(0)
     entries: list[Entry] = []
     lines = []
     for table, columns, _ in tables:
-        rows = [([names.index(p) for p in line.parts or names], line.mean) for line in columns]
+        rows = [([names.index(p) for p in line.parts or every or names], line.mean) for line in columns]
         entries += [
             Entry(table, line.name, int(counts[parts].sum()), True)
             for line, (parts, _) in zip(columns, rows, strict=True)
@@ -281,9 +310,9 @@ def _block(
     return _Block(tuple(entries), credit, counted.astype(np.float64), tuple(lines))
 
 
-def _joint_block(rules: Protocol, skeleton: Skeleton, distance: _Float, counted: BoolArray) -> _Block:
+def _joint_block(rules: Protocol, skeleton: Skeleton, distance: Float64Array, counted: BoolArray) -> _Block:
     strict = rules.inequality == "<"
-    tables: list[tuple[str, tuple[Line, ...], _Float]] = []
+    tables: list[tuple[str, tuple[Line, ...], Float64Array]] = []
     for table in rules.tables:
         if table.kind == "hits":
             credit = hits(distance, table.threshold, strict).astype(np.float64)
@@ -292,7 +321,7 @@ def _joint_block(rules: Protocol, skeleton: Skeleton, distance: _Float, counted:
         else:
             continue
         tables.append((table.name, table.lines, credit))
-    return _block(skeleton.joints, tables, counted)
+    return _block(skeleton.joints, tables, counted, rules.joints_of(skeleton))
 
 
 def _stick_block(
@@ -331,7 +360,7 @@ def _evaluate_oks(rules: Protocol, people: People, detections: oks.Detections | 
     )
     matches = oks.match(crowded, detections)
 
-    def resample(weights: FloatArray) -> _Float:
+    def resample(weights: FloatArray) -> Float64Array:
         return 100 * oks.summarise(matches, weights)
 
     sizes = {"M": 1, "L": 2}

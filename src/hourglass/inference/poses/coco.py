@@ -24,22 +24,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import OCCLUDED, VISIBLE
 from hourglass.data.formats.annotations import Annotations, log_left_out
-from hourglass.data.formats.coco import CocoFile, Key, made_crops, parse
+from hourglass.data.formats.coco import CocoFile, Key, parse
 from hourglass.data.formats.coco_fields import numbers_of
+from hourglass.data.formats.crops import made_crops
 from hourglass.data.formats.read_files import check_file, check_finite, read_json, rows_of
 from hourglass.data.writers.coco import to_coco
 from hourglass.data.writers.restore import restored
-from hourglass.inference.poses.people import one_skeleton, square_around
+from hourglass.inference.poses.key_points import one_skeleton, square_around
 from hourglass.inference.poses.pose import Pose
 
 Size = tuple[int, int]
 """Width and height in pixels."""
-
-_Float = npt.NDArray[np.float64]
 
 
 def save_coco_annotations(
@@ -260,7 +260,7 @@ def _crop_box(people: Annotations, row: int) -> npt.NDArray[np.float32]:
     return np.array([*corner, side, side], np.float32)
 
 
-def _rounded(values: npt.NDArray[Any]) -> _Float:
+def _rounded(values: npt.NDArray[Any]) -> Float64Array:
     """float64 with the digits of `Pose.to_dict`."""
-    exact: _Float = values.astype(np.float64)
+    exact: Float64Array = values.astype(np.float64)
     return exact.round(4)

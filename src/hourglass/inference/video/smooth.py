@@ -1,17 +1,16 @@
-"""Joints over time made calmer, weighted by confidence, and how much they jitter.
+"""Joints over time made calmer, weighted by confidence, at once or while a video runs, and how they jitter.
 
 All times are seconds and may be unevenly spaced. Weights are scores clipped to 0..1: a joint that scores 0
 in a frame says nothing about where it is, so it pulls nothing.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Generic, Literal, TypeVar, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.floating]
-Array = npt.NDArray[np.float64]
+from hourglass.core.arrays import Float64Array, FloatArray
+from hourglass.inference.video.joints_log import Person, Record
 
 SmoothingName = Literal["none", "one-euro", "savitzky-golay"]
 SMOOTHINGS: tuple[str, ...] = get_args(SmoothingName)
@@ -103,11 +102,11 @@ class OneEuroState:
 
     settings: OneEuro
     _time_s: float = 0.0
-    _place: Array | None = None
-    _speed: Array = field(default_factory=lambda: np.zeros(0))
-    _mass: Array = field(default_factory=lambda: np.zeros(0))
+    _place: Float64Array | None = None
+    _speed: Float64Array = field(default_factory=lambda: np.zeros(0))
+    _mass: Float64Array = field(default_factory=lambda: np.zeros(0))
 
-    def step(self, keypoints: FloatArray, scores: FloatArray, time_s: float, size_px: float) -> Array:
+    def step(self, keypoints: FloatArray, scores: FloatArray, time_s: float, size_px: float) -> Float64Array:
         """Joints (J, 2) as filtered up to now; `scores` (J,). Raises ValueError when time stands still."""
         points, weight = np.asarray(keypoints, np.float64), _weights(scores)
         if self._place is None:
@@ -148,7 +147,7 @@ def one_euro(
     times_s: FloatArray,
     settings: OneEuro | None = None,
     size_px: float | FloatArray = 1.0,
-) -> Array:
+) -> Float64Array:
     """The 1-euro filter over a whole track: (T, J, 2) from joints (T, J, 2), scores (T, J), times (T,).
 
     `size_px` is the person's size in pixels, for all frames or (T,). Raises ValueError when shapes disagree
@@ -165,7 +164,7 @@ def one_euro(
 
 def savitzky_golay(
     keypoints: FloatArray, scores: FloatArray, times_s: FloatArray, settings: SavitzkyGolay | None = None
-) -> Array:
+) -> Float64Array:
     """A polynomial fitted around every frame: (T, J, 2) from joints (T, J, 2), scores (T, J), times (T,).
 
     Frame i becomes the value at its own time of the polynomial that is nearest, in weighted least squares,
@@ -185,8 +184,12 @@ def savitzky_golay(
 
 
 def local_fit(
-    points: Array, weights: Array, apart_s: Array, fallback: Array, settings: SavitzkyGolay
-) -> Array:
+    points: Float64Array,
+    weights: Float64Array,
+    apart_s: Float64Array,
+    fallback: Float64Array,
+    settings: SavitzkyGolay,
+) -> Float64Array:
     """Values at 0 s of polynomials fitted to W frames each.
 
     Args:
@@ -208,7 +211,7 @@ def local_fit(
     return np.asarray(fallback + np.where(mass > 0, 1.0, 0.0)[..., None] * solved[..., 0, :])
 
 
-def accelerations(keypoints: FloatArray, times_s: FloatArray) -> Array:
+def accelerations(keypoints: FloatArray, times_s: FloatArray) -> Float64Array:
     """(T - 2, J, 2) px/s^2: second divided differences of joints (T, J, 2) at times (T,)."""
     points, times = np.asarray(keypoints, np.float64), np.asarray(times_s, np.float64)
     gaps = np.diff(times)
@@ -223,17 +226,19 @@ def jitter(keypoints: FloatArray, times_s: FloatArray) -> float:
     return float(np.linalg.norm(accelerations(keypoints, times_s), axis=-1).mean())
 
 
-def _weights(scores: FloatArray) -> Array:
+def _weights(scores: FloatArray) -> Float64Array:
     return np.clip(np.asarray(scores, np.float64), 0.0, 1.0)
 
 
-def _share(cutoff_hz: Array, passed_s: float) -> Array:
+def _share(cutoff_hz: Float64Array, passed_s: float) -> Float64Array:
     """How much of the way to a new value a first-order low-pass goes within a time step."""
     turn = 2 * np.pi * cutoff_hz * passed_s
     return np.asarray(turn / (turn + 1))
 
 
-def _check(keypoints: FloatArray, scores: FloatArray, times_s: FloatArray) -> tuple[Array, Array, Array]:
+def _check(
+    keypoints: FloatArray, scores: FloatArray, times_s: FloatArray
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     points, times = np.asarray(keypoints, np.float64), np.asarray(times_s, np.float64)
     if points.ndim != 3 or points.shape[-1] != 2:
         raise ValueError(f"keypoints have the shape {points.shape}, expected (T, J, 2)")
@@ -245,3 +250,134 @@ def _check(keypoints: FloatArray, scores: FloatArray, times_s: FloatArray) -> tu
         at = int(np.argmax(np.diff(times) <= 0))
         raise ValueError(f"frame times must rise: {times[at + 1]:g} s follows {times[at]:g} s")
     return points, _weights(scores), times
+
+
+Payload = TypeVar("Payload")
+
+
+class Calmer(Generic[Payload]):
+    """Smooths people's joints over frames that come one by one, each with a payload that travels along.
+
+    The 1-euro filter answers at once; the polynomial fit waits for the frames of its half window. Each
+    track is smoothed as `smooth.one_euro` and `smooth.savitzky_golay` would, anew where a person `moved`.
+
+    Args:
+        settings: of the smoothing; None passes everything on as it is.
+        margin: side of a person's square over the person's size (`WeightFacts.box_margin`).
+    """
+
+    def __init__(self, settings: Smoothing, margin: float) -> None:
+        self.settings = settings
+        self._margin = margin
+        self._filters: dict[int, OneEuroState] = {}
+        self._entries: list[tuple[Payload, Record]] = []
+        self._given = 0
+
+    @property
+    def waiting(self) -> int:
+        """Frames that were taken and not given yet; `SavitzkyGolay.half_window_frames` at most."""
+        return len(self._entries) - self._given
+
+    def push(self, payload: Payload, record: Record) -> list[tuple[Payload, Record]]:
+        """Take the next frame; give those that are ready, in order."""
+        if isinstance(self.settings, SavitzkyGolay):
+            self._entries.append((payload, record))
+            return self._ready(self.settings, ended=False)
+        return [(payload, self._filtered(record) if self.settings else record)]
+
+    def flush(self) -> list[tuple[Payload, Record]]:
+        """The frames that still wait, when no more come."""
+        return self._ready(self.settings, ended=True) if isinstance(self.settings, SavitzkyGolay) else []
+
+    def _filtered(self, record: Record) -> Record:
+        assert isinstance(self.settings, OneEuro)
+        people = []
+        for person in record.people:
+            if person.moved or person.number not in self._filters:
+                self._filters[person.number] = OneEuroState(self.settings)
+            pose = person.found
+            size_px = max(float(pose.box[2]) / self._margin, 1.0)
+            place = self._filters[person.number].step(pose.keypoints, pose.scores, record.time_s, size_px)
+            people.append(replace(person, keypoints=place.astype(np.float32)))
+        return replace(record, people=tuple(people))
+
+    def _ready(self, settings: SavitzkyGolay, ended: bool) -> list[tuple[Payload, Record]]:
+        given = []
+        reach_s = settings.half_window_s * (1 + 1e-9)
+        while self._given < len(self._entries):
+            payload, record = self._entries[self._given]
+            behind = len(self._entries) - 1 - self._given
+            passed_s = self._entries[-1][1].time_s - record.time_s
+            if not ended and behind < settings.half_window_frames and passed_s <= reach_s:
+                break
+            people = tuple(self._fitted(self._given, person, settings) for person in record.people)
+            given.append((payload, replace(record, people=people)))
+            self._given += 1
+        # What lies before every window to come may go.
+        while self._given > settings.half_window_frames:
+            del self._entries[0]
+            self._given -= 1
+        return given
+
+    def _fitted(self, at: int, person: Person, settings: SavitzkyGolay) -> Person:
+        """The person of entry `at`, with joints from the same track around it."""
+        track = self._track(at, person.number, settings)
+        time_s = self._entries[at][1].time_s
+        found = [p.found for _, p in track]
+        place = local_fit(
+            np.stack([pose.keypoints for pose in found]).astype(np.float64)[None],
+            np.clip(np.stack([pose.scores for pose in found]), 0, 1).astype(np.float64)[None],
+            np.array([[t - time_s for t, _ in track]]),
+            person.found.keypoints.astype(np.float64)[None],
+            settings,
+        )[0]
+        return replace(person, keypoints=place.astype(np.float32))
+
+    def _track(self, at: int, number: int, settings: SavitzkyGolay) -> list[tuple[float, Person]]:
+        """Times and persons of one number within the window of entry `at`, between searches."""
+        reach_s = settings.half_window_s * (1 + 1e-9)
+        time_s = self._entries[at][1].time_s
+        low = max(at - settings.half_window_frames, 0)
+        near: list[tuple[float, Person]] = []
+        for place, (_, record) in enumerate(self._entries[low : at + settings.half_window_frames + 1], low):
+            for person in record.people:
+                if person.number != number or abs(record.time_s - time_s) > reach_s:
+                    continue
+                if person.moved and place > at:
+                    return near
+                if person.moved:
+                    near.clear()
+                near.append((record.time_s, person))
+        return near
+
+
+class JitterMeter:
+    """Mean acceleration of everybody's joints, as found and as smoothed, over frames that come one by one."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, list[tuple[float, Person]]] = {}
+        self._sums = np.zeros(2)
+        self._count = 0
+
+    def add(self, record: Record) -> None:
+        """Take the next frame."""
+        for person in record.people:
+            last = [] if person.moved else self._last.get(person.number, [])
+            last = [*last[-2:], (record.time_s, person)]
+            self._last[person.number] = last
+            if len(last) == 3:
+                times_s = np.array([t for t, _ in last])
+                found = np.stack([p.found.keypoints for _, p in last])
+                shown = np.stack([p.pose.keypoints for _, p in last])
+                self._sums += (jitter(found, times_s), jitter(shown, times_s))
+                self._count += 1
+
+    @property
+    def found(self) -> float:
+        """px/s^2 before smoothing; 0 for fewer than three frames."""
+        return float(self._sums[0] / max(self._count, 1))
+
+    @property
+    def smoothed(self) -> float:
+        """px/s^2 after smoothing."""
+        return float(self._sums[1] / max(self._count, 1))

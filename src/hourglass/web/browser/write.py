@@ -10,13 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hourglass.core.files import reason
 from hourglass.engines import onnx_file
 from hourglass.engines.entry import EngineError, Signature
 from hourglass.inference import predictor
 from hourglass.web.browser.runtime import FILES, runtime_files
-from hourglass.web.model import model_json
-from hourglass.web.pages import page_files
-from hourglass.web.samples import SEEDS, sample_jpeg
+from hourglass.web.pages import SEEDS, model_json, page_files, sample_jpeg
 from hourglass.weights.facts import WeightFacts
 
 LARGEST_MB = 500
@@ -88,7 +87,7 @@ def check_free(folder: Path) -> None:
     try:
         TemporaryDirectory(dir=parent).cleanup()  # found out now rather than after a minute's work
     except OSError as error:
-        raise OSError(f"cannot write {folder}: {parent} can't be written to ({error.strerror})") from error
+        raise OSError(f"cannot write {folder}: {parent} can't be written to ({reason(error)})") from error
 
 
 def _check_size(model: bytes, facts: WeightFacts) -> None:
@@ -148,6 +147,6 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
             folder.rmdir()  # the empty one that was checked before
         part.rename(folder)
     except OSError as error:
-        raise OSError(f"cannot write {folder}: {error.strerror or error}") from error
+        raise OSError(f"cannot write {folder}: {reason(error)}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

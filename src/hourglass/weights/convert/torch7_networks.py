@@ -9,8 +9,7 @@ of the workshop paper (pose-hg-demo; one stack for FLIC) and that of ECCV 2016 (
 from torch import Tensor
 
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.weights.convert.torch7_graph import Layer
-from hourglass.weights.convert.torch7_match import Match, Mismatch
+from hourglass.weights.convert.torch7_graph import Layer, Match, Mismatch
 from hourglass.weights.facts import WeightsError
 
 
