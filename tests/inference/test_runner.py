@@ -20,16 +20,18 @@ from hourglass.engines.entry import FORMAT, Signature
 from hourglass.inference import runner as module
 from hourglass.inference.forward import answer_stages
 from hourglass.inference.open_runner import open_runner
+from hourglass.inference.people import PeopleFinder, load_finder
 from hourglass.inference.predictor import Predictor
 from hourglass.inference.runner import Answer, AutoRunner, OnnxRunner, Runner
-from hourglass.synthetic.render import load_records
+from hourglass.synthetic.render import load_records, render
 from hourglass.weights.exported import exported_facts, read_facts
-from hourglass.weights.facts import WeightFacts
+from hourglass.weights.facts import WeightFacts, finds_people
 from hourglass.weights.load import load_network
 from hourglass.weights.published import artifact_of, bundled_weights, resolve
 
 Crops = npt.NDArray[np.uint8]
-BUNDLED = sorted(bundled_weights())
+BUNDLED = sorted(name for name in bundled_weights() if not finds_people(read_facts(name)))
+FINDERS = sorted(bundled_weights().keys() - set(BUNDLED))
 APART_PX = 0.05
 
 
@@ -99,6 +101,26 @@ def test_a_bundled_file_answers_as_torch_does(name: str, flip_test: bool) -> Non
     alone = [runner(crops[i : i + 1], flip_test).keypoints[0] for i in range(3)]
     np.testing.assert_allclose(alone, together.keypoints[:3], atol=0.01)
     assert together.stages == ()
+
+
+@pytest.mark.parametrize("name", FINDERS)
+def test_a_bundled_finder_finds_as_in_torch(name: str) -> None:
+    weights = bundled_weights()[name]
+    model, text, signature = onnx_file.read(artifact(name))
+    assert onnx_file.metadata(model)["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert exported_facts(artifact(name), text, signature) == read_facts(weights)
+    ours = load_finder(name, 0.1)
+    network, facts = load_network(weights)
+    theirs = PeopleFinder(network, facts, 0.1)
+    found = 0
+    for seed in range(4):
+        image = render(seed, height=240, width=320).image
+        (boxes, scores), (others, truth) = ours(image), theirs(image)
+        assert boxes.shape == others.shape
+        np.testing.assert_allclose(boxes, others, atol=0.5)
+        np.testing.assert_allclose(scores, truth, atol=0.01)
+        found += len(boxes)
+    assert found
 
 
 @pytest.mark.realdata

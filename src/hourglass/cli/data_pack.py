@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hourglass.recipe.data import DATASETS
-
 if TYPE_CHECKING:
     from hourglass.data.packs.write_pack import PackReport
 
-KINDS = tuple(name for name in DATASETS if name != "pack")
+KINDS = ("lspet", "lsp", "lsp_lspet", "mpii", "flic", "coco", "file", "synthetic")
 
 _SPLITS = {"lsp": ["train", "test"], "lsp_lspet": ["train", "test"]}
 """What is packed where no split is given; of other kinds train and val."""

@@ -216,11 +216,11 @@ class _Job:
 
     def image_ids(self, whole_file: bool) -> dict[Path, int | str]:
         """What COCO's files call the pictures; in a whole file by numbers, each picture by its own."""
-        from hourglass.inference.poses.coco import numbered
-
         ids = {path: image_id for path, image_id, _, _ in self.done}
         if not whole_file:
             return ids
+        from hourglass.inference.poses.coco import numbered
+
         uses = Counter(ids.values())
         own = {str(path): key for path, key in ids.items() if isinstance(key, int) and uses[key] == 1}
         numbers = numbered([str(path) for path in ids], own)
@@ -302,16 +302,18 @@ def _write_results(
     import json
     from dataclasses import replace
 
-    from hourglass.inference.poses.coco import save_coco_annotations
-    from hourglass.inference.poses.csv_table import save_csv
     from hourglass.inference.poses.pose import write_json
 
     ids = job.image_ids(whole_file=coco_annotations is not None)
     if csv is not None:
+        from hourglass.inference.poses.csv_table import save_csv
+
         save_csv([replace(pose, image_id=str(path)) for path, _, _, poses in job.done for pose in poses], csv)
     if coco is not None:
         write_json(coco, [pose.to_coco(ids[path]) for path, _, _, poses in job.done for pose in poses])
     if coco_annotations is not None:
+        from hourglass.inference.poses.coco import save_coco_annotations
+
         names = job.file_names()
         save_coco_annotations(
             [replace(pose, image_id=names[path]) for path, _, _, poses in job.done for pose in poses],

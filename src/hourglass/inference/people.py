@@ -66,11 +66,13 @@ class PeopleFinder:
         if not 0 <= min_score <= 1:
             raise ValueError(f"a box's lowest score is {min_score:g}; it must lie between 0 and 1")
         self.facts, self.min_score = facts, min_score
+        self.network = network
         if hasattr(network, "state_dict"):
             from hourglass.inference.torch_runner import maps_of
 
-            network = maps_of(network, device, precision)
-        self._maps = network
+            self._maps: Maps = maps_of(network, device, precision)
+        else:
+            self._maps = network
 
     def __call__(self, image: RGB) -> tuple[_Float, _Float]:
         height, width = image.shape[:2]

@@ -2,9 +2,8 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hourglass.data.download.checkup import Progress, mismatch
-from hourglass.data.download.fetch import FetchError, download
 from hourglass.data.download.sources import RemoteFile
 from hourglass.engines import onnx_file
 from hourglass.engines.entry import ENTRY
@@ -12,6 +11,9 @@ from hourglass.inference.detection.boxes import Detector
 from hourglass.inference.detection.yolox import MIN_SCORE, Yolox
 from hourglass.inference.people import FINDER, load_finder
 from hourglass.weights.published import bundled_weights
+
+if TYPE_CHECKING:
+    from hourglass.data.download.checkup import Progress
 
 HOME = "https://github.com/Megvii-BaseDetection/YOLOX"
 LICENCE = "Apache-2.0"
@@ -47,7 +49,7 @@ DETECTORS = {
 def load_detector(
     name: str | Path,
     min_score: float | None = None,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
     threads: int = 0,
     device: str = "cpu",
 ) -> Detector:
@@ -77,7 +79,7 @@ def _is_ours(path: Path) -> bool:
         return False  # Yolox says what is wrong with it
 
 
-def detector_file(name: str | Path, progress: Progress | None = None) -> Path:
+def detector_file(name: str | Path, progress: "Progress | None" = None) -> Path:
     """The file of a detector, downloaded where it isn't there yet; raises as `load_detector` does."""
     if str(name) not in DETECTORS:
         if str(name) in bundled_weights():
@@ -88,6 +90,10 @@ def detector_file(name: str | Path, progress: Progress | None = None) -> Path:
         raise FileNotFoundError(
             f"there is no detector {name}: give weights of a people finder, an ONNX file of YOLOX, or {known}"
         )
+    # Whoever downloads nothing need not wait for what does.
+    from hourglass.data.download.checkup import mismatch
+    from hourglass.data.download.fetch import FetchError, download
+
     file = DETECTORS[str(name)]
     path = cache_folder() / file.name
     if path.is_file():
