@@ -1,5 +1,6 @@
 """The part of a recipe that says how training crops vary."""
 
+import math
 from dataclasses import dataclass
 
 from hourglass.recipe.network import check, one_of
