@@ -31,6 +31,19 @@ def serve(
     ] = True,
     detector: Annotated[str | None, typer.Option(metavar="NAME|FILE", help=DETECTOR_HELP)] = None,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WEIGHTS", help="Offer this network, too; may be given several times."),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="Let pages of https://host ask, too (CORS); * for all; several times."
+        ),
+    ] = None,
+    root_path: Annotated[
+        str, typer.Option(metavar="PATH", help="Where a proxy puts the server, such as /pose.")
+    ] = "",
     api_key: Annotated[
         str, typer.Option(envvar="HOURGLASS_API_KEY", show_envvar=True, help="What clients must know.")
     ] = "",
@@ -76,6 +89,8 @@ def serve(
         timeout_s=timeout_s,
         memory_mb=memory_mb,
         flip_test=flip_test,
+        allow_origin=tuple(allow_origin or ()),
+        root_path=root_path,
     )
     _check_extra()
 
