@@ -105,4 +105,4 @@ def served() -> Iterator[Shelf]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(30)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import scipy.io
 
-# FACTS, B1: the order in every form of the annotations.
+# Rows of MPII's joints: the order in every form of the annotations.
 ANKLE, KNEE, HIP, NECK, TOP = 0, 1, 2, 8, 9
 STICK_PX = 100.0
 """Neck to head top of the person below: what a raw scale of 3 means, as 3 x 100 / 3."""

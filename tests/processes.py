@@ -1,11 +1,35 @@
-"""Processes of one training run, started by hand with the environment that torchrun gives them."""
+"""Processes that tests start: killed with the block that needs them, and never waited for without an end."""
 
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+
+
+@contextmanager
+def running(words: Sequence[Any], within_s: float = 180, **options: Any) -> Iterator["subprocess.Popen[Any]"]:
+    """`subprocess.Popen(words, **options)`, killed when the block ends or the time is up.
+
+    Whoever reads its output or waits for it therefore comes back.
+    """
+    process = subprocess.Popen([str(word) for word in words], **options)
+    late = threading.Timer(within_s, process.kill)
+    late.daemon = True
+    late.start()
+    try:
+        yield process
+    finally:
+        late.cancel()
+        process.kill()
+        process.wait(30)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 @dataclass(frozen=True)
@@ -68,4 +92,4 @@ def run_ranks(commands: Sequence[Sequence[str]], nodes: int = 1, timeout_s: floa
     finally:
         for process in started:
             process.kill()
-            process.wait()
+            process.wait(30)

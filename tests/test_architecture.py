@@ -21,7 +21,7 @@ FLOORS = (
     {"evaluation", "batch", "web"},
     {"training", "export", "serving"},
     {"bench"},
-    {"cli"},
+    {"api", "cli"},
 )
 """The rooms at the top of the package, from the ground up. A room may import those on lower floors."""
 

@@ -7,6 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hourglass.api import evaluate as evaluate
+    from hourglass.api import train as train
+    from hourglass.core.skeleton import BODY19 as BODY19
     from hourglass.core.skeleton import COCO17 as COCO17
     from hourglass.core.skeleton import FLIC11 as FLIC11
     from hourglass.core.skeleton import LSP14 as LSP14
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
+    "BODY19": "hourglass.core.skeleton",
     "COCO17": "hourglass.core.skeleton",
     "FLIC11": "hourglass.core.skeleton",
     "LSP14": "hourglass.core.skeleton",
@@ -37,6 +41,7 @@ _HOME = {
     "Predictor": "hourglass.inference.predictor",
     "SKELETONS": "hourglass.core.skeleton",
     "Skeleton": "hourglass.core.skeleton",
+    "evaluate": "hourglass.api",
     "from_pandas": "hourglass.inference.poses.csv_table",
     "from_supervision": "hourglass.inference.poses.key_points",
     "load_coco": "hourglass.inference.poses.coco",
@@ -47,9 +52,11 @@ _HOME = {
     "save_csv": "hourglass.inference.poses.csv_table",
     "to_pandas": "hourglass.inference.poses.csv_table",
     "to_supervision": "hourglass.inference.poses.key_points",
+    "train": "hourglass.api",
 }
 
 __all__ = [
+    "BODY19",
     "COCO17",
     "FLIC11",
     "LSP14",
@@ -59,6 +66,7 @@ __all__ = [
     "Predictor",
     "Skeleton",
     "__version__",
+    "evaluate",
     "from_pandas",
     "from_supervision",
     "load_coco",
@@ -69,6 +77,7 @@ __all__ = [
     "save_csv",
     "to_pandas",
     "to_supervision",
+    "train",
 ]
 
 

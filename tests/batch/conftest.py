@@ -39,7 +39,7 @@ def ray_folder() -> Iterator[Path]:
 
     Only while this folder's tests run: a connected process ends when its cluster does, other tests or not.
     """
-    pytest.importorskip("ray", reason="Ray is not installed; pip install 'hourglass-pose[batch]'")
+    pytest.importorskip("ray", reason="Ray is not installed; pip install -e '.[batch]'")
     from hourglass.batch.cluster import import_ray
 
     ray = import_ray()

@@ -14,7 +14,7 @@ from hourglass.batch.cluster import ClusterError, cluster, import_ray, room
 @pytest.fixture
 def no_ray_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if this process were not connected, which other tests of the session may have done."""
-    ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'hourglass-pose[batch]'")
+    ray = pytest.importorskip("ray", reason="Ray is not installed; pip install -e '.[batch]'")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 

@@ -34,6 +34,7 @@ from hourglass.batch.run import run_batch
 from hourglass.batch.submit import start_batch
 from hourglass.core.skeleton import LSP14
 from hourglass.inference.predictor import Predictor
+from processes import running
 
 pytestmark = [
     pytest.mark.usefixtures("ray_folder"),
@@ -248,12 +249,9 @@ run_batch(photos, output, Answering(weights, precision="fp32"), Workers(actors=1
 def test_the_driver_is_killed_and_the_same_command_goes_on(weights: Path, tmp_path: Path) -> None:
     names = make_photos(tmp_path / "photos", 400)
     output = tmp_path / "out"
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, tmp_path / "photos", output, weights], stderr=subprocess.DEVNULL
-    )
-    wait_for(lambda: len(list(output.glob("part-*"))) >= 3, 240)
-    driver.kill()
-    driver.wait()
+    words = [sys.executable, "-c", DRIVER, tmp_path / "photos", output, weights]
+    with running(words, 300, stderr=subprocess.DEVNULL):
+        wait_for(lambda: len(list(output.glob("part-*"))) >= 3, 240)
     before = len(rows_of(output))
     assert 12 <= before < 400
     done = batch(tmp_path / "photos", output, weights, images_per_file=16)

@@ -22,7 +22,7 @@ def run(*words: str | Path) -> Result:
 
 @pytest.fixture
 def with_ray() -> None:
-    pytest.importorskip("ray", reason="Ray is not installed; pip install 'hourglass-pose[batch]'")
+    pytest.importorskip("ray", reason="Ray is not installed; pip install -e '.[batch]'")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_without_ray_the_extra_is_named(photos: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ray", None)
     done = run(photos, photos.parent / "out")
     assert isinstance(done.exception, OSError)
-    assert str(done.exception).endswith("pip install 'hourglass-pose[batch]'")
+    assert str(done.exception).endswith("pip install -e '.[batch]'")
     assert not (photos.parent / "out").exists()
 
 

@@ -11,14 +11,16 @@ from hourglass.cli.main import explain
 
 def run(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "hourglass", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
 
 
 def test_help_names_every_command_and_needs_no_torch() -> None:
     code = "import sys; sys.argv=['hourglass', '--help']\nfrom hourglass.cli.main import main\n"
     code += "try: main()\nexcept SystemExit as stop: assert not stop.code\n"
     code += "assert 'torch' not in sys.modules and 'cv2' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     for command in ("train", "evaluate", "ablate", "predict", "models", "demo", "data", "benchmark"):
         assert command in done.stdout

@@ -313,7 +313,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 
 def test_unknown_devices_and_precisions_are_refused() -> None:
     network = DotFinder()
-    with pytest.raises(ValueError, match="'fpga' is not auto, cpu or cuda"):
+    with pytest.raises(ValueError, match="must be auto, cpu, cuda or cuda:N, got 'fpga'"):
         Predictor(network, facts(), device="fpga")
     with pytest.raises(ValueError, match="no CUDA device 'cuda:99'"):
         Predictor(network, facts(), device="cuda:99")

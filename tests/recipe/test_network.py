@@ -342,7 +342,7 @@ CHAIN = ["network.build=chained", "network.features=256", "network.depth=4", "ta
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], named: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hourglass", "train", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
     assert done.returncode == 2
     assert named in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

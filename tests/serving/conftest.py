@@ -123,4 +123,4 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     for server in started:
         if server.process.poll() is None:
             server.process.kill()
-            server.process.wait()
+            server.process.wait(30)

@@ -105,7 +105,7 @@ def test_its_health_check_tells_health(tmp_path: Path) -> None:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(30)
 
 
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")

@@ -54,7 +54,7 @@ def served(**settings: Any) -> Iterator[str]:
             yield url_of(listening)
         finally:
             server.should_exit = True
-            thread.join()
+            thread.join(30)
 
 
 @pytest.fixture(scope="module")

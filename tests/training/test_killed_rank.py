@@ -14,6 +14,7 @@ import pytest
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import BEST, CHECKPOINT
 from hourglass.weights.checkpoint import load_checkpoint, load_weights
+from processes import running
 from rank_worker import COMMON
 
 TINY = [
@@ -36,10 +37,8 @@ def command(out: Path, *more: str) -> list[str]:
 def torchrun(arguments: list[str]) -> Iterator["subprocess.Popen[str]"]:
     """Two processes in a session of their own, all of which are gone afterwards."""
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    agent = subprocess.Popen(
-        [*run, *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment()
-    )
-    with agent:
+    options = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True, "env": environment()}
+    with running([*run, *arguments], 300, **options) as agent:
         try:
             yield agent
         finally:
@@ -90,9 +89,8 @@ def test_a_killed_process_ends_the_run_which_goes_on_with_one(tmp_path: Path) ->
     assert str(out / CHECKPOINT) in message
     step = load_checkpoint(out / CHECKPOINT)["step"]
     assert step % 5 == 0
-    with subprocess.Popen(
-        [sys.executable, *command(out, "--resume")], stderr=subprocess.PIPE, text=True, env=environment()
-    ) as alone:
+    words = [sys.executable, *command(out, "--resume")]
+    with running(words, stderr=subprocess.PIPE, text=True, env=environment()) as alone:
         deadline = time.monotonic() + 120
         while load_checkpoint(out / CHECKPOINT)["step"] < step + 10:
             assert alone.poll() is None

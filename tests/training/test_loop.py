@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from hourglass.training import losses
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import BEST, CHECKPOINT, LAST, Interrupted, TrainingError, train
 from hourglass.weights.checkpoint import WeightsError, load_checkpoint, load_weights
+from processes import running
 from shard_cases import numbered
 
 TINY = [
@@ -101,7 +102,7 @@ def _command(out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "hourglass", "train", "synthetic_tiny", *TINY, f"--out={out}", *more]
 
 
-def _wait_for(path: Path, process: "subprocess.Popen[bytes]", seconds: float = 90) -> None:
+def _wait_for(path: Path, process: "subprocess.Popen[Any]", seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None, "the run ended before its first checkpoint"
@@ -112,12 +113,15 @@ def _wait_for(path: Path, process: "subprocess.Popen[bytes]", seconds: float = 9
 def test_kill_9_and_resume_equals_one_run_bit_for_bit(whole_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    with subprocess.Popen(_command(out), env=env, stderr=subprocess.DEVNULL) as process:
+    with running(_command(out), env=env, stderr=subprocess.DEVNULL) as process:
         _wait_for(out / CHECKPOINT, process)
         process.kill()
+        process.wait(30)
     assert process.returncode == -signal.SIGKILL
     assert load_checkpoint(out / CHECKPOINT)["step"] < 20
-    done = subprocess.run(_command(out, "--resume"), env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        _command(out, "--resume"), env=env, capture_output=True, text=True, timeout=180, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert same_state(load_checkpoint(out / CHECKPOINT), load_checkpoint(whole_run / CHECKPOINT))
 
@@ -125,8 +129,8 @@ def test_kill_9_and_resume_equals_one_run_bit_for_bit(whole_run: Path, tmp_path:
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [*_command(out), "train.length.steps=100000", "train.validate_every.steps=100000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        _wait_for(out / CHECKPOINT, process)  # type: ignore[arg-type]
+    with running(command, stderr=subprocess.PIPE, text=True) as process:
+        _wait_for(out / CHECKPOINT, process)
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=60)
     assert process.returncode == 130

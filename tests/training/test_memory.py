@@ -21,7 +21,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults(keep: bool) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(keep=keep)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROBE.format(keep=keep)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     if done.returncode == 77:
         pytest.skip("this C library has no mallopt")

@@ -108,7 +108,7 @@ def hub() -> Iterator[str]:
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-    thread.join()
+    thread.join(30)
     server.server_close()
 
 

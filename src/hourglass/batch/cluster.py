@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from hourglass.core.files import reason
+
 CONNECT_S = 5.0
 PROBE_S = 60.0
 """Ray itself tries for a quarter of an hour before it says that nobody answers."""
@@ -42,7 +44,7 @@ def import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise ClusterError(f"Ray is missing ({error}); pip install 'hourglass-pose[batch]'") from error
+        raise ClusterError(f"Ray is missing ({error}); pip install -e '.[batch]'") from error
     return ray
 
 
@@ -74,9 +76,7 @@ def cluster(address: str = "local") -> Iterator[Any]:
     except ClusterError:
         raise
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise ClusterError(
-            f"the Ray cluster {address} can't be used: {' '.join(str(error).split())}"
-        ) from error
+        raise ClusterError(f"the Ray cluster {address} can't be used: {reason(error)}") from error
     try:
         _settle_data(ray)
         yield ray

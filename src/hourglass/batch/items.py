@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from hourglass.batch.store import is_part, locate
+from hourglass.core.files import reason
 from hourglass.inference.inputs_outputs import IMAGE_SUFFIXES
 
 Kind = Literal["pictures", "parquet", "webdataset"]
@@ -149,7 +150,7 @@ def inspect_tables(source: Source, column: str, id_column: str) -> tuple[Source,
                 table = pq.ParquetFile(file)
                 return table.schema_arrow, table.metadata
         except pa.ArrowException as error:
-            raise ValueError(f"{name} can't be read as Parquet: {str(error).splitlines()[0]}") from error
+            raise ValueError(f"{name} can't be read as Parquet: {reason(error, first_line=True)}") from error
 
     with ThreadPoolExecutor(16, thread_name_prefix="hourglass-footers") as pool:
         footers = list(pool.map(footer, source.names))
@@ -279,8 +280,8 @@ def _read_shard(source: Source, unit: dict[str, Any], done: frozenset[str]) -> I
             yield _sample(f"{name}/{key}", sample, source.column)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         if name not in done:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            yield {"image_id": name, "error": f"{name} is cut off or damaged from some sample on ({reason})"}
+            why = reason(error)
+            yield {"image_id": name, "error": f"{name} is cut off or damaged from some sample on ({why})"}
 
 
 def _sample(image_id: str, sample: dict[str, bytes], column: str) -> dict[str, Any]:

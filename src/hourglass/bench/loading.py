@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from hourglass.bench.compare import machine
+from hourglass.core.arrays import RGB
 from hourglass.core.geometry import input_to_heatmap
 from hourglass.core.skeleton import LSP14
 from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.augment import recolour
-from hourglass.data.loading.dataset import Image, TrainingCrops, decode_all, place, read_picture, warp_into
+from hourglass.data.loading.dataset import TrainingCrops, decode_all, place, read_picture, warp_into
 from hourglass.data.loading.loader import collate, training_batches
 from hourglass.data.packs.open_pack import open_set
 from hourglass.data.packs.pack import load_records
@@ -125,14 +126,14 @@ def _parts(
     def decode(crops: TrainingCrops) -> Callable[[], object]:
         return lambda: [read_picture(crops.records[i]) for i in keys]
 
-    def crop(picture: Callable[[int], Image]) -> Callable[[], object]:
+    def crop(picture: Callable[[int], RGB]) -> Callable[[], object]:
         def act() -> None:
             for i in keys:
                 warp_into(picture(i), places[i][0], out)
 
         return act
 
-    def decoding(crops: TrainingCrops) -> Callable[[int], Image]:
+    def decoding(crops: TrainingCrops) -> Callable[[int], RGB]:
         return lambda i: crops.picture(i)[0]
 
     parts: dict[str, tuple[Callable[[], object], int]] = {

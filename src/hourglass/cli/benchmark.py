@@ -73,7 +73,7 @@ def table(
 ) -> None:
     """Measure every row of docs/benchmarks.md on this machine: about fifteen minutes on two cores.
 
-    Let nothing else run meanwhile. Needs the backends: pip install 'hourglass-pose[export]'
+    Let nothing else run meanwhile. Needs the backends: pip install -e '.[export]'
 
     Example: hourglass benchmark table --json table.json
     """

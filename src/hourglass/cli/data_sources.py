@@ -1,7 +1,6 @@
 """`hourglass data where`, `hourglass data check` and `hourglass data get`."""
 
 import json as jsonlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -207,10 +206,9 @@ def _write_json(target: str, content: dict[str, Any]) -> None:
     path = Path(target)
     if path.is_dir():
         raise ValueError(f"--json {target} is a folder, not a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text + "\n", encoding="utf-8")
-    os.replace(part, path)
+    from hourglass.core.files import write_text_atomically
+
+    write_text_atomically(path, text + "\n")
 
 
 @contextmanager

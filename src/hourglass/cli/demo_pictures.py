@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from hourglass.core.arrays import RGB
 from hourglass.core.geometry import box_around
 from hourglass.data.loading.images import read_image
-from hourglass.data.loading.pixels import RGB
 from hourglass.drawing import draw
 from hourglass.inference.poses.pose import Pose, write_json
 from hourglass.inference.predictor import Predictor

@@ -242,7 +242,7 @@ def _run_network(
 
     where, stacks = choose_device(how.device), number_of_stacks(how.stacks)
     if stacks == "auto":
-        raise ValueError("--stacks auto can't be scored here: benchmarks/anytime.py does; give a number")
+        raise ValueError("--stacks auto is scored by `hourglass benchmark anytime`; give a number here")
     network, facts = load_network(weights)
     records, unknown = under_skeleton(_records(source, found, facts.skeleton.name), facts.skeleton)
     int8 = how.precision == "int8" and how.calibration

@@ -122,9 +122,7 @@ def _check_extra() -> None:
 
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:
-        raise ValueError(
-            f"serving needs {', '.join(missing)}: install the extra, pip install 'hourglass-pose[serve]'"
-        )
+        raise ValueError(f"serving needs {', '.join(missing)}: install the extra, pip install -e '.[serve]'")
 
 
 def _is_loopback(address: str) -> bool:

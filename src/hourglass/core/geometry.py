@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import FloatArray
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-FloatArray = npt.NDArray[np.floating]
 Points = TypeVar("Points", "npt.NDArray[np.floating]", "Tensor")
 
 

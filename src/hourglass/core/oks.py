@@ -1,16 +1,13 @@
 """Object keypoint similarity."""
 
 import numpy as np
-import numpy.typing as npt
 
-from hourglass.core.arrays import BoolArray, FloatArray
-
-_Float = npt.NDArray[np.float64]
+from hourglass.core.arrays import BoolArray, Float64Array, FloatArray
 
 
 def keypoint_similarity(
     square_px: FloatArray, area: FloatArray, sigmas: FloatArray, counted: BoolArray
-) -> _Float:
+) -> Float64Array:
     """OKS of squared distances (..., J) in pixels, for areas (...) in square pixels; all broadcast.
 
     Args:

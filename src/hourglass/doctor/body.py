@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.data.formats.person_scale import row_quantile
-from hourglass.doctor.people import Bool, Float, People
+from hourglass.doctor.people import People
 
 LONG_SHARE = 0.75
 
@@ -30,9 +31,9 @@ class Body:
     """
 
     limbs: tuple[tuple[int, int], ...]
-    length_px: Float
-    usual: Float
-    body_px: Float
+    length_px: Float64Array
+    usual: Float64Array
+    body_px: Float64Array
 
 
 def measure(people: People) -> Body:
@@ -51,7 +52,7 @@ def measure(people: People) -> Body:
     return Body(limbs, length_px, usual, body_px)
 
 
-def relative(body: Body) -> Float:
+def relative(body: Body) -> Float64Array:
     """(N, L) how many times longer a limb is than the person's other limbs let expect; NaN where unknown."""
     ratio = body.length_px / _positive(body.usual)
     out = np.full(ratio.shape, np.nan)
@@ -62,7 +63,7 @@ def relative(body: Body) -> Float:
     return out
 
 
-def box_side_px(people: People) -> Float:
+def box_side_px(people: People) -> Float64Array:
     """(N,) longer side of the box around the labelled joints; NaN for fewer than two, or all in one place."""
     known = people.labelled[..., None]
     low = np.where(known, people.keypoints, np.inf).min(axis=1)
@@ -73,19 +74,19 @@ def box_side_px(people: People) -> Float:
     return _positive(side)
 
 
-def robust_z(values: Float, known: Bool, least_spread: float) -> Float:
+def robust_z(values: Float64Array, known: BoolArray, least_spread: float) -> Float64Array:
     """(N,) distances from the median in standard deviations, told by the median deviation; NaN if unknown."""
     sample = np.where(known & np.isfinite(values), values, np.nan)
     middle = row_quantile(sample[None], 0.5)[0]
     spread = 1.4826 * row_quantile(np.abs(sample - middle)[None], 0.5)[0]
-    z: Float = (sample - middle) / max(float(np.nan_to_num(spread)), least_spread)
+    z: Float64Array = (sample - middle) / max(float(np.nan_to_num(spread)), least_spread)
     return z
 
 
-def _usual(length_px: Float, body_px: Float) -> Float:
+def _usual(length_px: Float64Array, body_px: Float64Array) -> Float64Array:
     return row_quantile((length_px / body_px[:, None]).T, 0.5)
 
 
-def _positive(values: npt.NDArray[np.float64]) -> Float:
+def _positive(values: npt.NDArray[np.float64]) -> Float64Array:
     """NaN instead of 0, so that nothing is divided by it."""
     return np.where(values > 0, values, np.nan)

@@ -7,10 +7,11 @@ from itertools import combinations
 
 import numpy as np
 
+from hourglass.core.arrays import Float64Array
 from hourglass.data.formats.crops import BOX_MARGIN, OUTSIDE_SHARE
 from hourglass.doctor.body import Body, box_side_px, relative, robust_z
 from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
-from hourglass.doctor.people import Float, People
+from hourglass.doctor.people import People
 
 FEW = 3
 """A person with fewer labelled joints teaches little, and has no size to speak of."""
@@ -203,7 +204,7 @@ def crops(people: People, body: Body) -> Finding:
     )
 
 
-def _equal(points: Float, a: int, b: int) -> "np.typing.NDArray[np.bool_]":
+def _equal(points: Float64Array, a: int, b: int) -> "np.typing.NDArray[np.bool_]":
     return np.asarray((points[:, a] == points[:, b]).all(axis=1), bool)
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import OCCLUDED, PersonRecord
 from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.picture_files import find_pictures
 
-Float = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
 Size = tuple[int, int]
 
 
@@ -90,40 +89,40 @@ class People:
     where: tuple[str, ...]
     ids: npt.NDArray[np.int64]
     splits: tuple[str, ...]
-    keypoints: Float
-    hidden: Bool
+    keypoints: Float64Array
+    hidden: BoolArray
     tells_hidden: bool
-    center: Float
-    side_px: Float
-    box: Float
-    area: Float
+    center: Float64Array
+    side_px: Float64Array
+    box: Float64Array
+    area: Float64Array
     photo: npt.NDArray[np.int64]
     photos: tuple[Photo, ...]
-    sizes: Float
+    sizes: Float64Array
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def labelled(self) -> Bool:
+    def labelled(self) -> BoolArray:
         """(N, J) True where the joint has coordinates."""
         return np.isfinite(self.keypoints[..., 0])
 
-    def column(self, joint: str) -> Float:
+    def column(self, joint: str) -> Float64Array:
         """(N, 2) one joint of everybody; NaN where it is not labelled, or the skeleton has none such."""
         if joint not in self.skeleton.joints:
             return np.full((len(self), 2), np.nan)
         return self.keypoints[:, self.skeleton.index(joint)]
 
-    def rows_of(self, split: str) -> Bool:
+    def rows_of(self, split: str) -> BoolArray:
         """(N,) True for the people of a split."""
         return np.array([word == split for word in self.splits], bool)
 
-    def picture_size(self) -> Float:
+    def picture_size(self) -> Float64Array:
         """(N, 2) width and height of each person's picture, NaN where unknown."""
         return self.sizes[self.photo]
 
-    def with_sizes(self, sizes: Float) -> "People":
+    def with_sizes(self, sizes: Float64Array) -> "People":
         """The same people with the sizes (P, 2) that the pictures have been found to have."""
         return replace(self, sizes=sizes)
 
@@ -165,7 +164,7 @@ def gather(parts: Sequence[Part], split: str = "") -> People:
             number[key] = len(number)
         return number[key]
 
-    tables: list[tuple[Annotations, Bool, int, list[str], list[int]]] = []
+    tables: list[tuple[Annotations, BoolArray, int, list[str], list[int]]] = []
     for f, part in enumerate(parts):
         people = part.people
         words = [word or part.split for word in people.splits]
@@ -234,10 +233,10 @@ def part_of_records(records: Sequence[PersonRecord], file: Path, split: str) -> 
     return Part(people, split, pictures=pictures, cut_from=cut_from)
 
 
-def _joints(people: Annotations) -> Float:
+def _joints(people: Annotations) -> Float64Array:
     points = people.keypoints.astype(np.float64) - people.origin
     return np.where(people.labelled[..., None], points, np.nan)
 
 
-def _told(column: Float | None, shape: tuple[int, ...]) -> Float:
+def _told(column: Float64Array | None, shape: tuple[int, ...]) -> Float64Array:
     return np.full(shape, np.nan) if column is None else column

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.doctor.body import Body, box_side_px
 from hourglass.doctor.findings import (
     LEAK_SHARE,
@@ -18,7 +19,7 @@ from hourglass.doctor.findings import (
     rows_where,
     worst_first,
 )
-from hourglass.doctor.people import Bool, Float, People
+from hourglass.doctor.people import People
 
 RARE_SHARE = 0.01
 """A joint is rare when fewer of the people with any labels have it."""
@@ -207,7 +208,7 @@ def origin(people: People) -> Finding:
     return Finding("origin", level, wrong, total, "coordinates", said, (), numbers, brief)
 
 
-def _clicked(raw: Float, size: Float, known: Bool) -> tuple[int, int]:
+def _clicked(raw: Float64Array, size: Float64Array, known: BoolArray) -> tuple[int, int]:
     zeros, ones = int((raw[known] == 0).sum()), int((raw[known] == 1).sum())
     sized = known & np.isfinite(size)
     ends = int((raw[sized] == size[sized]).sum())
@@ -215,7 +216,7 @@ def _clicked(raw: Float, size: Float, known: Bool) -> tuple[int, int]:
     return zeros, ends + (ones if ones > CLEAR * zeros else 0)
 
 
-def _between(raw: Float, size: Float, known: npt.NDArray[np.bool_]) -> tuple[int, int]:
+def _between(raw: Float64Array, size: Float64Array, known: npt.NDArray[np.bool_]) -> tuple[int, int]:
     sized = known & np.isfinite(size)
     low, high = raw[sized], size[sized] - raw[sized]
     return int(((low >= -0.5) & (low < 0.5)).sum()), int(((high >= -0.5) & (high < 0.5)).sum())

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from hourglass.core.arrays import RGB
 from hourglass.core.geometry import apply, crop_matrix, warp
 from hourglass.data.loading.images import ImageError, read_image
 from hourglass.doctor.examine import Diagnosis
 from hourglass.doctor.findings import LEVELS, Suspect
 from hourglass.doctor.people import People
-from hourglass.drawing.draw import RGB, contact_sheet, draw_pose
+from hourglass.drawing.draw import contact_sheet, draw_pose
 
 COLUMNS, CELL_PX, STRIP_PX, GAP_PX = 6, 240, 26, 8
 

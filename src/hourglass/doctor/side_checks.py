@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 
+from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.data.formats.person_scale import row_quantile
 from hourglass.doctor.body import Body
 from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
-from hourglass.doctor.people import Bool, Float, People
+from hourglass.doctor.people import People
 
 TWIST_DEG = 75.0
 """A torso turned by more between hips and shoulders is rather two exchanged pairs of names."""
@@ -148,7 +149,7 @@ def naming_of_share(share: float) -> str:
     return "observer" if share >= OBSERVER_SHARE else "person" if share < OBSERVER_SHARE - 0.02 else ""
 
 
-def _left_is_right(people: People, body: Body) -> Float:
+def _left_is_right(people: People, body: Body) -> Float64Array:
     """(N,) 1 where the left shoulder lies further right, 0 where the right one does, NaN where unclear."""
     left, right = people.column("left_shoulder"), people.column("right_shoulder")
     torso = (people.column("left_hip") + people.column("right_hip") - left - right) / 2
@@ -161,7 +162,7 @@ def _left_is_right(people: People, body: Body) -> Float:
     return np.where(down & clear, (across > 0).astype(np.float64), np.nan)
 
 
-def _by_split(people: People, right_of: Float) -> dict[str, float]:
+def _by_split(people: People, right_of: Float64Array) -> dict[str, float]:
     shares = {}
     for split in dict.fromkeys(people.splits):
         mine = right_of[people.rows_of(split) & np.isfinite(right_of)]
@@ -170,14 +171,14 @@ def _by_split(people: People, right_of: Float) -> dict[str, float]:
     return shares
 
 
-def _full_width(gap: Float, body: Body, known: Bool) -> Float:
+def _full_width(gap: Float64Array, body: Body, known: BoolArray) -> Float64Array:
     """(N,) pixels of shoulders or hips (N, 2) that are not turned: 95 % are narrower for their size."""
     share = np.hypot(gap[:, 0], gap[:, 1])[known] / body.body_px[known]
     widest = float(row_quantile(share[None], 0.95)[0])
     return np.maximum(widest * body.body_px, 1e-9)
 
 
-def _apart(points: Float, a: int, b: int) -> Float:
+def _apart(points: Float64Array, a: int, b: int) -> Float64Array:
     gap = points[:, a] - points[:, b]
     return np.hypot(gap[:, 0], gap[:, 1])
 

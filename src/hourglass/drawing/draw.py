@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from hourglass.core.arrays import RGB
 from hourglass.core.skeleton import Skeleton
 
-RGB = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 LEFT: Colour = (56, 158, 240)

@@ -9,8 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hourglass.core.files import write_atomically
-from hourglass.engines import seal
+from hourglass.core.files import (
+    CHECKSUM_KEY,
+    NO_CHECKSUM,
+    is_damaged,
+    reason,
+    with_checksum,
+    write_atomically,
+)
 from hourglass.engines.engine import (
     ENTRY,
     EngineError,
@@ -120,9 +126,9 @@ def traced(
                 verbose=False,
             )
     except ImportError as error:
-        raise EngineError(f"ONNX needs a package ({error}); pip install 'hourglass-pose[export]'") from error
+        raise EngineError(f"ONNX needs a package ({error}); pip install -e '.[export]'") from error
     except torch.onnx.OnnxExporterError as error:
-        raise EngineError(f"ONNX can't express {what}: {str(error).splitlines()[0]}") from error
+        raise EngineError(f"ONNX can't express {what}: {reason(error, first_line=True)}") from error
     assert program is not None
     return program.model_proto
 
@@ -145,7 +151,7 @@ def quantise(
             import nncf
             import onnx
         except ImportError as error:
-            raise EngineError(f"int8 needs nncf ({error}); pip install 'hourglass-pose[export]'") from error
+            raise EngineError(f"int8 needs nncf ({error}); pip install -e '.[export]'") from error
         nncf.set_log_level("ERROR")
         proto = onnx.load_from_string(model)
         proto = nncf.quantize(
@@ -162,7 +168,7 @@ def quantise(
 
 def save(model: bytes, path: Path) -> None:
     """Write the file with its checksum; raises OSError naming it when it can't be written."""
-    write_atomically(path, lambda part: part.write_bytes(seal.seal(model)))
+    write_atomically(path, lambda part: part.write_bytes(with_checksum(model)))
 
 
 def read(path: Path) -> tuple[bytes, str, Signature]:
@@ -173,7 +179,7 @@ def read(path: Path) -> tuple[bytes, str, Signature]:
     if not path.is_file():
         raise EngineError(f"there is no engine file {path}")
     raw = path.read_bytes()
-    if seal.broken(raw):
+    if is_damaged(raw):
         raise EngineError(f"{path} is damaged, or was changed after it was exported; export it again")
     runtime = _onnxruntime()
     options = runtime.SessionOptions()
@@ -197,7 +203,7 @@ def _describe(proto: Any, facts: str, signature: Signature, metadata: Mapping[st
     proto.producer_version = entries.get("version", "")
     if "precision" in entries:
         entries["precision"] = signature.precision
-    entries |= {ENTRY: said(facts, signature), seal.KEY: seal.EMPTY}
+    entries |= {ENTRY: said(facts, signature), CHECKSUM_KEY: NO_CHECKSUM}
     del proto.metadata_props[:]
     for key, value in entries.items():
         entry = proto.metadata_props.add()
@@ -221,7 +227,5 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError(
-            f"onnxruntime is missing ({error}); pip install 'hourglass-pose[export]'"
-        ) from error
+        raise EngineError(f"onnxruntime is missing ({error}); pip install -e '.[export]'") from error
     return onnxruntime

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hourglass.engines import seal
+from hourglass.core.files import CHECKSUM_KEY, NO_CHECKSUM, is_damaged, reason, with_checksum
 from hourglass.engines.engine import (
     ENTRY,
     EngineError,
@@ -96,7 +96,7 @@ def convert(network: nn.Module, input_px: int, names: Sequence[str] = ()) -> Any
                 network, example_input=example(input_px), input=[(-1, 3, input_px, input_px)]
             )
     except RuntimeError as error:
-        raise EngineError(f"OpenVINO can't express this network: {str(error).splitlines()[0]}") from error
+        raise EngineError(f"OpenVINO can't express this network: {reason(error, first_line=True)}") from error
     model.inputs[0].get_tensor().set_names({"image"})
     for output, name in zip(model.outputs, names or stage_names(network, input_px), strict=True):
         output.get_tensor().set_names({name})
@@ -117,7 +117,7 @@ def quantise(model: Any, crops: npt.NDArray[np.uint8]) -> Any:
         try:
             import nncf
         except ImportError as error:
-            raise EngineError(f"int8 needs nncf ({error}); pip install 'hourglass-pose[export]'") from error
+            raise EngineError(f"int8 needs nncf ({error}); pip install -e '.[export]'") from error
         nncf.set_log_level("ERROR")
         calibration = nncf.Dataset([crop[None] for crop in crops])
         preset = nncf.QuantizationPreset.MIXED
@@ -137,7 +137,7 @@ def save(
         raise EngineError(f"{path}: OpenVINO's files end in .xml")
     openvino = _openvino()
     model.set_rt_info(said(facts, signature), ENTRY)
-    model.set_rt_info(seal.EMPTY, seal.KEY)
+    model.set_rt_info(NO_CHECKSUM, CHECKSUM_KEY)
     for key, value in (metadata or {}).items():
         model.set_rt_info(value, [SECTION, key])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def save(
         written = Path(folder) / path.name
         openvino.save_model(model, written, compress_to_fp16=False)
         weights = written.with_suffix(".bin")
-        written.write_bytes(seal.seal(written.read_bytes(), weights.read_bytes()))
+        written.write_bytes(with_checksum(written.read_bytes(), weights.read_bytes()))
         # The weights first: a reader finds the new pair or the old one, or is told that they don't fit.
         for part in (weights, written):
             os.replace(part, path.parent / part.name)
@@ -160,7 +160,7 @@ def read(path: Path) -> tuple[Any, str, Signature]:
         raise EngineError(f"there is no engine file {path}")
     if not path.with_suffix(".bin").is_file():
         raise EngineError(f"{path.with_suffix('.bin')}, which holds the weights of {path.name}, is missing")
-    if seal.broken(path.read_bytes(), path.with_suffix(".bin").read_bytes()):
+    if is_damaged(path.read_bytes(), path.with_suffix(".bin").read_bytes()):
         raise EngineError(
             f"{path} or its {path.stem}.bin is damaged, or was changed after it was exported, or they are no "
             "pair; export it again"
@@ -220,5 +220,5 @@ def _openvino() -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise EngineError(f"OpenVINO is missing ({error}); pip install 'hourglass-pose[export]'") from error
+        raise EngineError(f"OpenVINO is missing ({error}); pip install -e '.[export]'") from error
     return openvino

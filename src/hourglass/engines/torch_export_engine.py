@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import torch
 from torch import Tensor, nn
 
-from hourglass.core.files import write_atomically
+from hourglass.core.files import reason, write_atomically
 from hourglass.engines.engine import (
     ENTRY,
     EngineError,
@@ -97,7 +97,7 @@ def convert(network: nn.Module, input_px: int, names: Sequence[str] = ()) -> tor
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
             )
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        raise EngineError(f"torch can't export this network: {str(error).splitlines()[0]}") from error
+        raise EngineError(f"torch can't export this network: {reason(error, first_line=True)}") from error
     program.graph.eliminate_dead_code()
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # folders of this machine

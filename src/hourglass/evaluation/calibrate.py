@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.structs import PersonRecord
 from hourglass.evaluation.evaluate import Predictions, aligned, reference_name
 from hourglass.evaluation.metrics.pck import hits, relative_distance
@@ -25,8 +26,6 @@ SHARE = 0.2
 """A joint is right within this share of the reference length: PCK@0.2."""
 RAW, TEMPERATURE, OFFSET = "score", "temperature", "temperature_and_offset"
 """Three ways to say how sure a joint is, the simplest first; the keys of a report."""
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +107,7 @@ def study(
 
 
 def _measures(
-    said: Array, correct: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_]
+    said: Float64Array, correct: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_]
 ) -> dict[str, float]:
     p, y = said[counted], correct[counted]
     each = [
@@ -131,8 +130,8 @@ def _measures(
 def _by_joint(
     names: Sequence[str],
     calibration: Calibration,
-    scores: Array,
-    confidences: Array,
+    scores: Float64Array,
+    confidences: Float64Array,
     correct: npt.NDArray[np.bool_],
     counted: npt.NDArray[np.bool_],
 ) -> dict[str, Mapping[str, float | None]]:

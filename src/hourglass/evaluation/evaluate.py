@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from hourglass.core import geometry
+from hourglass.core.arrays import RGB
 from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import PersonRecord
@@ -29,7 +30,6 @@ from hourglass.weights.checkpoint import WeightFacts
 
 FORMAT = "hourglass-predictions-1"
 
-Image = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
 
@@ -109,7 +109,7 @@ def predict_records(
     flip_test: bool = True,
     precision: torch.dtype = torch.float32,
     workers: int = 2,
-    images: Sequence[Image] | None = None,
+    images: Sequence[RGB] | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
     """Run a network over every record's own crop: its centre and side, no box of ours.
@@ -143,7 +143,7 @@ def predict_stages(
     flip_test: bool = True,
     precision: torch.dtype = torch.float32,
     workers: int = 2,
-    images: Sequence[Image] | None = None,
+    images: Sequence[RGB] | None = None,
     progress: Progress | None = None,
 ) -> list[Predictions]:
     """As `predict_records`, for every supervised stage of the network; the last one is its answer."""
@@ -164,7 +164,7 @@ def _predict(
     device: torch.device,
     batch_size: int,
     workers: int,
-    images: Sequence[Image] | None,
+    images: Sequence[RGB] | None,
     progress: Progress | None,
 ) -> list[Predictions]:
     """Predictions of one or several stages, as `answer` gives them for crops (B, 3, S, S) uint8."""
@@ -209,14 +209,14 @@ def _predict(
 
 def _batches(
     records: Sequence[PersonRecord],
-    images: Sequence[Image] | None,
+    images: Sequence[RGB] | None,
     input_px: int,
     batch_size: int,
     workers: int,
-) -> Iterator[tuple[Image, list[npt.NDArray[np.float64]]]]:
+) -> Iterator[tuple[RGB, list[npt.NDArray[np.float64]]]]:
     """Crops (B, input_px, input_px, 3) and B matrices back to the pictures; threads work ahead."""
 
-    def prepare(start: int) -> tuple[Image, list[npt.NDArray[np.float64]]]:
+    def prepare(start: int) -> tuple[RGB, list[npt.NDArray[np.float64]]]:
         crops, inverses = [], []
         for row in range(start, min(start + batch_size, len(records))):
             record = records[row]
@@ -387,7 +387,7 @@ def extremes(
 
 def extremes_sheet(
     predictions: Predictions, records: Sequence[PersonRecord], each: int = 4, tile_px: int = 224
-) -> Image | None:
+) -> RGB | None:
     """A picture (H, W, 3) of `extremes`: rows of best, median and worst people.
 
     Each person fills two tiles: the crop with the labelled joints, and the same with the predicted
@@ -406,7 +406,7 @@ def extremes_sheet(
     return contact_sheet(tiles, 2 * len(chosen) // 3, titles, cell_px=tile_px)
 
 
-def _truth_and_answer(record: PersonRecord, predicted: npt.NDArray[np.float32], tile_px: int) -> list[Image]:
+def _truth_and_answer(record: PersonRecord, predicted: npt.NDArray[np.float32], tile_px: int) -> list[RGB]:
     """The person's crop (tile_px, tile_px, 3) twice: with the labelled joints, with all predicted ones."""
     matrix = geometry.crop_matrix(record.center, record.side_px, tile_px)
     crop = geometry.warp(read_image(record.image, record.image_id), matrix, tile_px)

@@ -20,9 +20,10 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"the device {name!r} is not auto, cpu or cuda") from error
+        raise ValueError(f"the device must be auto, cpu, cuda or cuda:N, got {name!r}") from error
     if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"the device {name!r} is not auto, cpu or cuda")
+        hint = "; on a Mac networks run on the CPU" if device.type == "mps" else ""
+        raise ValueError(f"the device must be auto, cpu, cuda or cuda:N, got {name!r}{hint}")
     if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
         raise ValueError(f"there is no CUDA device {name!r} here; use --device cpu or auto")
     return device

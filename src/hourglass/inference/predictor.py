@@ -10,11 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from hourglass.core.arrays import RGB
 from hourglass.core.geometry import apply, apply_covariance, box_around, crop_matrix, warp
 from hourglass.core.skeleton import Skeleton
 from hourglass.data.loading.images import read_image
 from hourglass.data.loading.loader import ahead
-from hourglass.data.loading.pixels import RGB, to_rgb
+from hourglass.data.loading.pixels import to_rgb
 from hourglass.inference.backends import Backend, Stacks, make_runnable
 from hourglass.inference.detection.boxes import Boxes, Detector, box_rows, detect, score_row
 from hourglass.inference.detection.detectors import load_detector

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.files import reason, write_atomically
+
 
 def output_names(files: Sequence[Path]) -> list[str]:
     """A name for each picture's results: its stem, with its folders or a number where two would clash."""
@@ -34,7 +36,7 @@ def output_folder(path: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OSError(f"cannot write into {path}: {error.strerror or error}") from error
+        raise OSError(f"cannot write into {path}: {reason(error)}") from error
 
 
 def write_picture(path: Path, image: npt.NDArray[np.uint8]) -> None:
@@ -45,8 +47,6 @@ def write_picture(path: Path, image: npt.NDArray[np.uint8]) -> None:
     )
     if not good:
         raise OSError(f"cannot write {path}: OpenCV can't encode a picture of {image.shape}")
-
-    from hourglass.core.files import write_atomically  # imports torch, and a folder's check needs none
 
     def write(part: Path) -> None:
         part.write_bytes(coded.tobytes())

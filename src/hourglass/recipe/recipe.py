@@ -15,6 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hourglass.core.files import reason
 from hourglass.core.structs import DECODINGS
 from hourglass.recipe.data import DATASETS as DATASETS
 from hourglass.recipe.data import DataRecipe as DataRecipe
@@ -355,7 +356,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         written: Any = OmegaConf.load(path)
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not a readable YAML recipe: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{path} is not a readable YAML recipe: {reason(error)}") from error
     for override in overrides:
         if "=" not in override:
             raise RecipeError(f"{override!r} is not of the form section.key=value")
@@ -369,11 +370,11 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         if isinstance(error, RecipeError):
             raise RecipeError(f"{path.name}: {error}") from error
         key = getattr(error, "full_key", None)
-        reason = str(getattr(error, "msg", None) or error).splitlines()[0]
+        why = str(getattr(error, "msg", None) or error).splitlines()[0]
         if not key or "." not in key:  # inside a list the error has lost its place
             key, value = _culprit(layers) or (key, None)
-            reason = reason if value is None else f"{value!r} is not of the right kind or length"
-        raise RecipeError(f"{path.name}: {key}: {reason}" if key else f"{path.name}: {reason}") from error
+            why = why if value is None else f"{value!r} is not of the right kind or length"
+        raise RecipeError(f"{path.name}: {key}: {why}" if key else f"{path.name}: {why}") from error
 
 
 def _culprit(layers: Sequence[Any]) -> tuple[str, Any] | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from hourglass.core.files import reason
 from hourglass.serving.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -28,8 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
         made.bind(address)
     except (OSError, OverflowError) as error:
         made.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OSError(f"cannot listen on {host} port {port}: {reason}") from error
+        raise OSError(f"cannot listen on {host} port {port}: {reason(error)}") from error
     return made
 
 

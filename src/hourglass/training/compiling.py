@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hourglass.core.files import reason
+
 log = logging.getLogger(__name__)
 
 _VARIANTS = 4
@@ -108,6 +110,6 @@ def compile_or_say(
     if everywhere(error is None):
         return True
     undo(network)
-    reason = "another process couldn't" if error is None else str(error).strip().splitlines()[0]
-    say(f"train.compile: training goes on without, since compiling failed: {reason}")
+    why = "another process couldn't" if error is None else reason(error, first_line=True)
+    say(f"train.compile: training goes on without, since compiling failed: {why}")
     return False

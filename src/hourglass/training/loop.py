@@ -11,10 +11,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from hourglass.core.arrays import RGB
 from hourglass.core.files import write_atomically
 from hourglass.core.skeleton import SKELETONS
 from hourglass.core.structs import Batch, PersonRecord
-from hourglass.data.loading.dataset import Image, TrainingCrops, decode_all
+from hourglass.data.loading.dataset import TrainingCrops, decode_all
 from hourglass.data.loading.draws import Mix
 from hourglass.data.loading.loader import AnyCrops, training_batches, training_windows
 from hourglass.data.loading.mixture import MixedCrops, check_names
@@ -201,7 +202,7 @@ def _fit(
     trainer: Trainer,
     crops: AnyCrops,
     validation: Validation,
-    val_images: Sequence[Sequence[Image] | None],
+    val_images: Sequence[Sequence[RGB] | None],
     log: RunLog,
     stop_after: int | None,
 ) -> None:

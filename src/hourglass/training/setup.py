@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
+from hourglass.core.files import reason
 from hourglass.inference.device import computes_bf16
 from hourglass.recipe.network import RecipeError
 from hourglass.recipe.recipe import Duration, Recipe, recipe_to_yaml
@@ -106,9 +107,9 @@ def launch(recipe: Recipe, accelerator: str, devices: str) -> Fabric:
             precision="bf16-mixed" if precision == torch.bfloat16 else "32-true",
         )
     except (ValueError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())
+        why = reason(error)
         raise RecipeError(
-            f"--accelerator {accelerator} --devices {devices} can't be used here: {reason}"
+            f"--accelerator {accelerator} --devices {devices} can't be used here: {why}"
         ) from error
     fabric.launch()
     if fabric.device.type == "cpu":

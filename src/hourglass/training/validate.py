@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from hourglass.core.arrays import RGB
 from hourglass.core.structs import PersonRecord
-from hourglass.data.loading.dataset import Image
 from hourglass.evaluation.evaluate import Predictions, predict_records, score
 from hourglass.training.logs import RunLog
 from hourglass.training.ranks import share_buffers, sum_over_ranks
@@ -30,7 +30,7 @@ def share_of(people: int, rank: int, ranks: int) -> list[int]:
 
 
 def predict_shared(
-    trainer: Trainer, records: Sequence[PersonRecord], images: Sequence[Image] | None
+    trainer: Trainer, records: Sequence[PersonRecord], images: Sequence[RGB] | None
 ) -> Predictions:
     """The averaged weights' answers for all people, the same on every process.
 
@@ -86,7 +86,7 @@ class Validation:
 
 
 def validate(
-    trainer: Trainer, validation: Validation, images: Sequence[Sequence[Image] | None], log: RunLog
+    trainer: Trainer, validation: Validation, images: Sequence[Sequence[RGB] | None], log: RunLog
 ) -> None:
     """Score the averaged weights on the validation people and keep them when they are the best.
 

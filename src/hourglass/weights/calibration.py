@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.floating]
-BoolArray = npt.NDArray[np.bool_]
-Array = npt.NDArray[np.float64]
+from hourglass.core.arrays import BoolArray, Float64Array, FloatArray
 
 BINS = 10
 THRESHOLD = 0.5
@@ -80,7 +78,7 @@ class Calibration:
         )
 
 
-def logit(scores: FloatArray) -> Array:
+def logit(scores: FloatArray) -> Float64Array:
     """Log odds of scores, clipped to 0.001..0.999 first."""
     p = np.clip(np.asarray(scores, np.float64), _CLIP, 1 - _CLIP)
     return np.asarray(np.log(p) - np.log1p(-p))
@@ -111,7 +109,9 @@ def fit(
     return tuple(1 / slope for slope, _ in each), tuple(shift for _, shift in each)
 
 
-def _fit_one(x: Array, correct: BoolArray, prior: tuple[float, float], offset: bool) -> tuple[float, float]:
+def _fit_one(
+    x: Float64Array, correct: BoolArray, prior: tuple[float, float], offset: bool
+) -> tuple[float, float]:
     """Slope (one over the temperature) and offset for logits (n,), drawn to the prior's."""
     # Whoever only predicts need not wait for it.
     from scipy.optimize import minimize
@@ -119,7 +119,7 @@ def _fit_one(x: Array, correct: BoolArray, prior: tuple[float, float], offset: b
     y = correct.astype(np.float64)
     start = np.array(prior)
 
-    def loss(v: Array) -> tuple[float, Array]:
+    def loss(v: Float64Array) -> tuple[float, Float64Array]:
         z = v[0] * x + v[1]
         wrong_by = _sigmoid(z) - y
         away = v - start
@@ -140,7 +140,7 @@ def held_out(
     folds: int = 5,
     offset: bool = True,
     seed: int = 0,
-) -> Array:
+) -> Float64Array:
     """Confidences (N, J), each from a fit that never saw its person nor anybody of the same group.
 
     Args:
@@ -176,8 +176,8 @@ class Bins:
         counts: (K,) how many.
     """
 
-    confidence: Array
-    accuracy: Array
+    confidence: Float64Array
+    accuracy: Float64Array
     counts: npt.NDArray[np.int64]
 
     @property
@@ -234,7 +234,7 @@ def log_loss(confidences: FloatArray, correct: BoolArray) -> float:
     return float(-np.log(np.where(correct, p, 1 - p)).mean())
 
 
-def _sigmoid(z: Array) -> Array:
+def _sigmoid(z: Float64Array) -> Float64Array:
     return np.asarray(0.5 * (1 + np.tanh(z / 2)))
 
 

@@ -108,6 +108,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], facts: WeightFacts, ha
 
     Batch-norm statistics stay in fp32: they are small and fp16 would flush the smallest variances.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     def stored(name: str, tensor: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], facts: WeightFacts, ha
 
     tensors = {name: stored(name, tensor) for name, tensor in state.items()}
     metadata = {"format": FORMAT, "facts": facts.to_json()}
-    write_atomically(path, lambda part: save_file(tensors, part, metadata))
+    write_atomically(path, lambda part: save_file(tensors, part, metadata), (SafetensorError,))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], WeightFacts]:
@@ -154,14 +155,14 @@ def replace_facts(source: Path, target: Path, facts: WeightFacts) -> None:
     Not a bit of the tensors changes. Raises WeightsError as `load_weights`, OSError when `target` can't be
     written.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import save_file
 
     load_weights(source)
     with safe_open(source, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     metadata = {"format": FORMAT, "facts": facts.to_json()}
-    write_atomically(target, lambda part: save_file(tensors, part, metadata))
+    write_atomically(target, lambda part: save_file(tensors, part, metadata), (SafetensorError,))
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

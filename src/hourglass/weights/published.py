@@ -3,6 +3,8 @@
 from importlib import resources
 from pathlib import Path
 
+from hourglass.core.files import reason
+
 DEFAULT = "hg2_small_192"
 HUB_FILE = "model.safetensors"
 FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".tar", ".onnx", ".xml")
@@ -53,11 +55,6 @@ def hub_errors() -> tuple[type[Exception], ...]:
     return (*HfHubHTTPError.__bases__, HFValidationError, OSError)
 
 
-def reason(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def _may_be_hub_id(name: str) -> bool:
     """`owner/repository`; a mistyped file name need not wait for the hub's answer."""
     repository = name.partition("@")[0]
@@ -72,5 +69,6 @@ def _from_hub(name: str) -> Path:
         return Path(hf_hub_download(repository, HUB_FILE, revision=revision or None))
     except hub_errors() as error:
         raise FileNotFoundError(
-            f"the weights {name!r} are no file here and can't be had from the hub: {reason(error)}"
+            f"the weights {name!r} are no file here and can't be had from the hub: "
+            f"{reason(error, first_line=True)}"
         ) from error

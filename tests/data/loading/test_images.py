@@ -312,6 +312,6 @@ def test_threads_leave_pillows_limit_and_the_warning_filters_alone() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(30)
     assert limit == Image.MAX_IMAGE_PIXELS
     assert list(warnings.filters) == filters

@@ -95,7 +95,7 @@ def served(folder: Path) -> Iterator[Site]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(30)
 
 
 @pytest.fixture

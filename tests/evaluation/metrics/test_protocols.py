@@ -26,7 +26,7 @@ from hourglass.evaluation.metrics.protocols import (
 )
 from hourglass.evaluation.metrics.scores import NotApplicable, People, evaluate_protocol
 
-# FACTS, B1: rows of MPII's 16 joints, as the other codes number them.
+# Rows of MPII's 16 joints, as the other codes number them.
 RANK, RKNE, RHIP, LHIP, LKNE, LANK, PELV, THRX, NECK, TOP, RWRI, RELB, RSHO, LSHO, LELB, LWRI = range(16)
 PAIRS = {
     "Sho": (LSHO, RSHO),

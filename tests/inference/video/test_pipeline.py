@@ -1,11 +1,11 @@
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +31,7 @@ from inference.video.clips import (
     video_frames,
     write_clip,
 )
+from processes import running
 
 pytestmark = needs_av
 
@@ -141,28 +142,27 @@ print(done.done, done.interrupted, flush=True)
 """
 
 
-def start_slowly(clip_file: Path, out: Path) -> "subprocess.Popen[str]":
+@contextmanager
+def slow_run(clip_file: Path, out: Path) -> "Iterator[subprocess.Popen[str]]":
     """A run in a process of its own, that has written six lines."""
-    tests = str(Path(__file__).parents[2])
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, tests, str(clip_file), str(out)], stdout=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        path = out / "joints.jsonl"
-        if path.exists() and path.read_text().count("\n") >= 6:
-            break
-        time.sleep(0.02)
-    return process
+    words = [sys.executable, "-c", SLOW, Path(__file__).parents[2], clip_file, out]
+    with running(words, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            path = out / "joints.jsonl"
+            if path.exists() and path.read_text().count("\n") >= 6:
+                break
+            time.sleep(0.02)
+        yield process
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_or_interrupted_process_can_be_resumed(
     clip_file: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
-    process = start_slowly(clip_file, tmp_path)
-    os.kill(process.pid, how)
-    said, _ = process.communicate(timeout=60)
+    with slow_run(clip_file, tmp_path) as process:
+        process.send_signal(how)
+        said, _ = process.communicate(timeout=60)
     text = (tmp_path / "joints.jsonl").read_text()
     assert 6 <= text.count("\n") < FRAMES
     if how == signal.SIGINT:
@@ -197,13 +197,13 @@ print(done.done, done.interrupted, flush=True)
 
 def test_a_pipe_that_gives_nothing_more_is_left_by_ctrl_c(tmp_path: Path) -> None:
     words = [sys.executable, "-c", SILENT, str(Path(__file__).parents[2]), str(tmp_path / "j")]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdin
-    assert process.stdout
-    assert process.stderr
-    with process, process.stdin as end:
-        end.write(b"".join(dotted([place]).tobytes() for place in places()[:8]))
-        end.flush()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with running(words, 120, **pipes) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write(b"".join(dotted([place]).tobytes() for place in places()[:8]))
+        process.stdin.flush()
         for _ in range(15):  # it has begun, and then waits for more
             assert process.stdout.readline() == b"at work\n"
         process.send_signal(signal.SIGINT)

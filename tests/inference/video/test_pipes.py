@@ -15,7 +15,7 @@ def strike() -> None:
     """
     thread = threading.Thread(target=signal.raise_signal, args=[signal.SIGINT])
     thread.start()
-    thread.join()
+    thread.join(30)
 
 
 def threads_left() -> list[str]:
@@ -156,7 +156,7 @@ def test_ctrl_c_at_any_moment_is_answered_in_order() -> None:
             for i in pipe:
                 time.sleep(0.0002)
                 seen.append(i)
-            timer.join()
+            timer.join(30)
 
         assert run_stages((("a", produce), ("b", consume)), (pipe,), lambda: None, every_s=0.001) is True
         assert seen == list(range(len(seen)))

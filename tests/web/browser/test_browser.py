@@ -55,7 +55,7 @@ def site(folder: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield f"http://127.0.0.1:{server.server_address[1]}/web%20page/", asked
     server.shutdown()
     server.server_close()
-    thread.join()
+    thread.join(30)
 
 
 @pytest.fixture(scope="module")

@@ -165,7 +165,7 @@ def test_a_dangerous_file_is_one_sentence_and_exit_code_2(tmp_path: Path) -> Non
         str(tmp_path / "x.pth"),
         str(tmp_path / "o.safetensors"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "is refused: besides tensors it holds" in done.stderr

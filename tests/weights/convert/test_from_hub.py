@@ -103,7 +103,7 @@ def hub() -> Iterator[tuple[str, type[Hub]]]:
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}", handler
     server.shutdown()
-    thread.join()
+    thread.join(30)
     server.server_close()
 
 

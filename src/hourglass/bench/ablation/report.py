@@ -12,12 +12,13 @@ from hourglass.bench.ablation.run import RunResult, hard_joints, load_result, ru
 from hourglass.bench.ablation.sets import AblationSet, Design
 from hourglass.bench.compare import machine
 from hourglass.core import geometry
+from hourglass.core.arrays import RGB
 from hourglass.core.files import write_atomically, write_text_atomically
 from hourglass.core.skeleton import SKELETONS
 from hourglass.data.loading.images import read_image
 from hourglass.drawing.draw import contact_sheet, draw_pose
 from hourglass.drawing.plots import compare_curves
-from hourglass.evaluation.evaluate import Image, predict_stages
+from hourglass.evaluation.evaluate import predict_stages
 from hourglass.inference.sinks import write_picture
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import LAST
@@ -104,14 +105,14 @@ def _draw_stages(rows: Sequence[Row], path: Path) -> None:
     compare_curves(curves, path, "PCK@0.2 of each stage's answer", "stage", "%", whole=True)
 
 
-def people_sheet(ablation: AblationSet, rows: Sequence[Row], out: Path, tile_px: int = 176) -> Image | None:
+def people_sheet(ablation: AblationSet, rows: Sequence[Row], out: Path, tile_px: int = 176) -> RGB | None:
     """First and last stage's answers of each design, on rendered people, so that it may be published.
 
     None where the skeleton is none that can be rendered. Raises as `load_network` does.
     """
     from hourglass.synthetic.render import load_records
 
-    tiles: list[Image] = []
+    tiles: list[RGB] = []
     titles: list[str] = []
     for row in rows:
         network, facts = load_network(run_folder(out, row.design, row.results[0].seed) / LAST)

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from hourglass.core.files import reason
 from hourglass.recipe.network import RecipeError
 from hourglass.recipe.recipe import Recipe, find_recipe, load_recipe
 
@@ -109,7 +110,7 @@ def load_set(name: str) -> AblationSet:
     try:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not a readable YAML file: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{path} is not a readable YAML file: {reason(error)}") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("designs"), list):
         raise RecipeError(
             f"{path.name}: designs: is missing; a set is a mapping with title, recipe and designs"

@@ -23,6 +23,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from hourglass.core.files import reason
 from hourglass.data.download.checkup import Progress, mismatch
 from hourglass.data.download.sources import RemoteFile, Source, find
 from hourglass.data.download.unpack import ArchiveError, unpack, write_all
@@ -223,7 +224,7 @@ def _continue(file: RemoteFile, out: FileIO, part: Path, progress: Progress | No
         with error:
             _refused(error, file, out, home)
     except (URLError, http.client.HTTPException, OSError) as error:
-        raise _Break(_said(error)) from error
+        raise _Break(_network_reason(error)) from error
     with response:
         begin = start if response.status == 206 else 0
         total = _total(response, file, begin)
@@ -280,7 +281,7 @@ def _copy(
         try:
             chunk = response.read(_CHUNK)
         except (http.client.HTTPException, OSError) as error:
-            raise _Break(_said(error)) from error
+            raise _Break(_network_reason(error)) from error
         if not chunk:
             break
         write_all(out, chunk, part)
@@ -290,6 +291,7 @@ def _copy(
         raise _Break(f"the connection ended after {out.tell():,} of {total:,} bytes")
 
 
-def _said(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-    return " ".join(str(reason).split()) or type(error).__name__
+def _network_reason(error: Exception) -> str:
+    """What is behind an error of urllib, which wraps the system's."""
+    inner = getattr(error, "reason", None)
+    return reason(inner) if isinstance(inner, Exception) else " ".join(str(inner or reason(error)).split())

@@ -14,6 +14,8 @@ from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from hourglass.core.files import reason
+
 MOST_GROWTH = 50
 """Bytes out of an archive over its own: photos give 1, JSON 5, a MATLAB file of many small parts about 10."""
 
@@ -52,9 +54,9 @@ def unpack(
     except (ArchiveError, OSError) as error:
         if isinstance(error, ArchiveError) or error.filename is not None:
             raise
-        raise ArchiveError(f"{archive} is damaged ({_said(error)}); get it again") from error
+        raise ArchiveError(f"{archive} is damaged ({reason(error)}); get it again") from error
     except Exception as error:  # the parsers meet any bytes and raise what they like
-        raise ArchiveError(f"{archive} is damaged or no archive ({_said(error)}); get it again") from error
+        raise ArchiveError(f"{archive} is damaged or no archive ({reason(error)}); get it again") from error
 
 
 def write_all(out: FileIO, chunk: bytes, path: Path) -> None:
@@ -68,10 +70,6 @@ def write_all(out: FileIO, chunk: bytes, path: Path) -> None:
             rest = rest[out.write(rest) :]
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _unpack(

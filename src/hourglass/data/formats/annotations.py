@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import NOT_LABELLED, PersonRecord
 from hourglass.data.formats.picture_files import find_pictures
@@ -17,8 +18,6 @@ FORMS = ("mpii-mat", "mpii-list", "mpii-hrnet", "authors-hdf5", "lsp", "lspet", 
 """The kinds of file that people come from."""
 
 log = logging.getLogger(__name__)
-
-_Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +62,17 @@ class Annotations:
     names: Sequence[str]
     ids: npt.NDArray[np.int64]
     splits: Sequence[str]
-    keypoints: _Float
+    keypoints: Float64Array
     visibility: npt.NDArray[np.uint8]
     tells_hidden: bool
     origin: int
-    center: _Float
-    side_px: _Float
-    lengths: Mapping[str, _Float] = field(default_factory=dict)
-    box: _Float | None = None
-    area: _Float | None = None
+    center: Float64Array
+    side_px: Float64Array
+    lengths: Mapping[str, Float64Array] = field(default_factory=dict)
+    box: Float64Array | None = None
+    area: Float64Array | None = None
     crowd: npt.NDArray[np.bool_] | None = None
-    weight: _Float | None = None
+    weight: Float64Array | None = None
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.structs import NOT_LABELLED, PersonRecord
 from hourglass.data.formats import coco_fields as fields
 from hourglass.data.formats.annotations import Annotations, log_left_out, records
@@ -26,7 +27,6 @@ from hourglass.data.formats.read_files import Where, check_file, check_finite, l
 from hourglass.data.loading.images import ImageError, image_size
 
 Key = int | str
-_Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +190,9 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
     return CocoFile(people, np.array(image, np.int64), own_crop, names, ids, sizes, keys, category_id, ours)
 
 
-def made_crops(keypoints: _Float, labelled: npt.NDArray[np.bool_], box: _Float) -> tuple[_Float, _Float]:
+def made_crops(
+    keypoints: Float64Array, labelled: npt.NDArray[np.bool_], box: Float64Array
+) -> tuple[Float64Array, Float64Array]:
     """Centres (N, 2) and sides (N,) of square crops; NaN for who has neither a box nor two labelled joints.
 
     Args:

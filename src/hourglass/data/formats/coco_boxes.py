@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.structs import NOT_LABELLED, PersonRecord
 from hourglass.data.formats.annotations import find_photos, log_left_out
 from hourglass.data.formats.coco import CocoFile, made_crops, read_file
 from hourglass.data.formats.coco_fields import numbers_of, picture_number
 from hourglass.data.formats.read_files import check_file, check_finite, read_json, rows_of
-
-_Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +25,7 @@ class DetectedBoxes:
     """
 
     records: list[PersonRecord]
-    scores: _Float
+    scores: Float64Array
     image: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -103,7 +102,7 @@ def detections_of(file: CocoFile, images: Path, boxes: Path, min_score: float = 
 
 
 def _records(
-    file: CocoFile, images: Path, rows: npt.NDArray[np.int64], image: npt.NDArray[np.int64], box: _Float
+    file: CocoFile, images: Path, rows: npt.NDArray[np.int64], image: npt.NDArray[np.int64], box: Float64Array
 ) -> list[PersonRecord]:
     skeleton, what = file.people.skeleton, f"the boxes in {file.people.file}"
     if not images.is_dir():

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import NOT_LABELLED
 from hourglass.data.formats.read_files import FARTHEST_PX, Where, check_finite, column
 
 Entry = Mapping[str, Any]
 Key = int | str
-_Float = npt.NDArray[np.float64]
-_Bool = npt.NDArray[np.bool_]
 
 
 def objects(content: Mapping[str, Any], field: str, file: Path) -> list[Entry]:
@@ -112,14 +111,14 @@ def of_category(annotations: Sequence[Entry], category: int, file: Path) -> tupl
     return entries, ids
 
 
-def numbers_of(entries: Sequence[Entry], field: str, shape: tuple[int, ...], where: Where) -> _Float:
+def numbers_of(entries: Sequence[Entry], field: str, shape: tuple[int, ...], where: Where) -> Float64Array:
     """One field of every entry, (N, *shape), N being any number, 0 too."""
     return column(entries, field, shape, where) if entries else np.zeros((0, *shape))
 
 
 def optional(
     entries: Sequence[Entry], field: str, shape: tuple[int, ...], where: Where
-) -> tuple[_Float, _Bool]:
+) -> tuple[Float64Array, BoolArray]:
     """(N, *shape), NaN where an entry lacks the field or it is null or empty, and (N,) which have it."""
     has = np.array([entry.get(field) is not None and entry[field] != [] for entry in entries], bool)
     rows = np.flatnonzero(has).tolist()
@@ -130,7 +129,7 @@ def optional(
 
 def joints(
     entries: Sequence[Entry], skeleton: Skeleton, where: Where
-) -> tuple[_Float, npt.NDArray[np.uint8]]:
+) -> tuple[Float64Array, npt.NDArray[np.uint8]]:
     """Keypoints (N, J, 2) and visibility (N, J); 0 throughout where an entry has no `keypoints`."""
     blank, filled = [0] * (3 * len(skeleton)), []
     for row, entry in enumerate(entries):
@@ -153,14 +152,14 @@ def joints(
     return points, flags.astype(np.uint8)
 
 
-def crowds(entries: Sequence[Entry], where: Where) -> _Bool:
+def crowds(entries: Sequence[Entry], where: Where) -> BoolArray:
     """(N,) True for a group that is annotated as one."""
     marks = [entry.get("iscrowd") or 0 for entry in entries]
     plain = [{"iscrowd": int(mark) if isinstance(mark, bool) else mark} for mark in marks]
     return np.asarray(numbers_of(plain, "iscrowd", (), where) != 0)
 
 
-def own_crops(entries: Sequence[Entry], where: Where) -> tuple[_Float, _Float, _Bool]:
+def own_crops(entries: Sequence[Entry], where: Where) -> tuple[Float64Array, Float64Array, BoolArray]:
     """Centre (N, 2) and side (N,) of the crops that annotations tell themselves, else NaN; which do (N,)."""
     has = np.array([entry.get("crop") is not None for entry in entries], bool)
     rows = np.flatnonzero(has).tolist()
@@ -181,7 +180,7 @@ def own_crops(entries: Sequence[Entry], where: Where) -> tuple[_Float, _Float, _
     return center, side_px, has
 
 
-def label_weights(entries: Sequence[Entry], skeleton: Skeleton, where: Where) -> _Float | None:
+def label_weights(entries: Sequence[Entry], skeleton: Skeleton, where: Where) -> Float64Array | None:
     """(N, J) the annotations' `keypoint_scores`, 1 where one has none; None where nobody has any."""
     weights, has = optional(entries, "keypoint_scores", (len(skeleton),), where)
     if not has.any():
@@ -209,9 +208,9 @@ def splits(entries: Sequence[Entry], images: Sequence[Entry], where: Where) -> l
     return words
 
 
-def lengths(entries: Sequence[Entry], where: Where) -> dict[str, _Float]:
+def lengths(entries: Sequence[Entry], where: Where) -> dict[str, Float64Array]:
     """(N,) pixels for each length that any annotation tells, NaN where one doesn't."""
-    found: dict[str, _Float] = {}
+    found: dict[str, Float64Array] = {}
     for row, entry in enumerate(entries):
         told = entry.get("lengths")
         if told is None:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import MPII16
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.annotations import Annotations, records
@@ -52,7 +53,6 @@ TEST = "test"
 
 OFFICIAL = "mpii_human_pose_v1_u12_1.mat"
 
-_Float = npt.NDArray[np.float64]
 _Entries = list[dict[str, Any]]
 
 
@@ -204,10 +204,10 @@ def _raw(
     names: Sequence[str],
     ids: npt.NDArray[np.int64],
     splits: Sequence[str],
-    keypoints: _Float,
+    keypoints: Float64Array,
     visibility: npt.NDArray[np.uint8],
-    center: _Float,
-    scale: _Float,
+    center: Float64Array,
+    scale: Float64Array,
     columns: Mapping[str, npt.NDArray[Any]],
 ) -> Annotations:
     """People whose centre and scale are MPII's own."""
@@ -241,7 +241,7 @@ def _entries(file: Path, content: Any) -> _Entries:
     return content
 
 
-def _numbers(entries: _Entries, key: str, shape: tuple[int, ...], file: Path) -> _Float:
+def _numbers(entries: _Entries, key: str, shape: tuple[int, ...], file: Path) -> Float64Array:
     """One field of every entry, (N, *shape); raises ValueError naming the row and the field."""
     for row, entry in enumerate(entries):
         # By itself: among numbers, True would pass for one, and a long text would make all rows as long.
@@ -278,7 +278,7 @@ def _others(entries: _Entries, read: Sequence[str]) -> dict[str, npt.NDArray[Any
     return columns
 
 
-def _check_flags(flags: _Float, key: str, where: Where) -> None:
+def _check_flags(flags: Float64Array, key: str, where: Where) -> None:
     for n, j in np.argwhere((flags != 0) & (flags != 1))[:1].tolist():
         raise ValueError(
             f"{where(n)}: '{key}' gives {MPII16.joints[j]} the flag {flags[n, j]:g}; expected 0 or 1"

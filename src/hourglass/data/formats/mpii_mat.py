@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import MPII16
 from hourglass.core.structs import NOT_LABELLED
 from hourglass.data.formats.annotations import Annotations
@@ -62,7 +63,6 @@ _SEEN = {0: False, 1: True, "0": False, "1": True, "": True}
 _NOTHING: npt.NDArray[Any] = np.zeros((0, 0))
 
 _Fields = dict[str, list[Any]]
-_Float = npt.NDArray[np.float64]
 _Where = Callable[[int], str]
 
 
@@ -200,7 +200,7 @@ def _is_nothing(value: Any) -> bool:
     return isinstance(value, np.ndarray) and not value.size
 
 
-def _numbers(values: list[Any], what: str, where: _Where) -> _Float:
+def _numbers(values: list[Any], what: str, where: _Where) -> Float64Array:
     """(N,) NaN for [], of which the file has many; raises ValueError for what is no sensible number."""
     for row, value in enumerate(values):
         if isinstance(value, (float, int)):
@@ -211,7 +211,9 @@ def _numbers(values: list[Any], what: str, where: _Where) -> _Float:
     return np.array([v if isinstance(v, (float, int)) else np.nan for v in values], np.float64)
 
 
-def _joints(points: _Fields, owners: list[int], where: list[str]) -> tuple[_Float, npt.NDArray[np.uint8]]:
+def _joints(
+    points: _Fields, owners: list[int], where: list[str]
+) -> tuple[Float64Array, npt.NDArray[np.uint8]]:
     """Keypoints (N, J, 2) and visibility (N, J) of points that belong to these people."""
     joints = MPII16.joints
     ids = _numbers(points["id"], "id", lambda n: where[owners[n]])
@@ -258,7 +260,7 @@ def _splits(
     return chosen
 
 
-def _heads(box: _Float, scale: _Float, where: list[str]) -> _Float:
+def _heads(box: Float64Array, scale: Float64Array, where: list[str]) -> Float64Array:
     """(N,) PCKh's head size, NaN for who has neither rectangle nor scale."""
     diagonal = HEAD_SHARE * np.hypot(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
     head = np.where(diagonal > SHORTEST_PX, diagonal, HEAD_PX * scale)

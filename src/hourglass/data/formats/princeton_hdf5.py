@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.core.skeleton import FLIC11, MPII16, Skeleton
 from hourglass.core.structs import NOT_LABELLED, OCCLUDED, VISIBLE
 from hourglass.data.formats.annotations import Annotations
@@ -46,8 +47,6 @@ HEAD_STICK_PX = 100 / 3
 SHORTEST_PX = 1e-3
 """Of a length that distances are divided by."""
 
-_Float = npt.NDArray[np.float64]
-_Bool = npt.NDArray[np.bool_]
 
 _ROWS = ("part", "visible", "imgname")
 """Arrays that become something else; the others are kept as columns."""
@@ -145,17 +144,17 @@ def checked_name(value: Any, key: str, where: str) -> str:
     return value
 
 
-def is_count(array: _Float) -> _Bool:
+def is_count(array: Float64Array) -> BoolArray:
     """Where numbers are whole, not negative and of a sensible size."""
     return np.asarray((array >= 0) & (array < 1e9) & (np.floor(array) == array))
 
 
-def seen(labelled: _Bool, visible: _Bool) -> npt.NDArray[np.uint8]:
+def seen(labelled: BoolArray, visible: BoolArray) -> npt.NDArray[np.uint8]:
     """COCO's visibility."""
     return np.where(labelled, np.where(visible, VISIBLE, OCCLUDED), NOT_LABELLED).astype(np.uint8)
 
 
-def check_center_and_scale(center: _Float, scale: _Float, where: Where) -> None:
+def check_center_and_scale(center: Float64Array, scale: Float64Array, where: Where) -> None:
     """Raise ValueError naming the first row whose centre (N, 2) or scale (N,) makes no crop."""
     for n in np.flatnonzero(~np.isfinite(center).all(axis=1))[:1].tolist():
         raise ValueError(f"{where(n)}: the centre of the person is not a finite number")
@@ -167,7 +166,7 @@ def check_center_and_scale(center: _Float, scale: _Float, where: Where) -> None:
         checked_length(SCALE_PX * scale, where, "side of the crop")
 
 
-def checked_length(length: _Float, where: Where, what: str = "length") -> _Float:
+def checked_length(length: Float64Array, where: Where, what: str = "length") -> Float64Array:
     """Lengths (N,) that distances may be divided by; raises ValueError naming the first other row."""
     for row in np.flatnonzero(~((length > SHORTEST_PX) & (length < FARTHEST_PX)))[:1].tolist():
         problem = "out of all proportion" if 0 < length[row] < np.inf else "not a positive number"
@@ -175,7 +174,7 @@ def checked_length(length: _Float, where: Where, what: str = "length") -> _Float
     return length
 
 
-def check_scale(people: Annotations, scale: _Float, adjusted: bool) -> None:
+def check_scale(people: Annotations, scale: Float64Array, adjusted: bool) -> None:
     """Raise ValueError when scales (N,) of MPII's people are in the other state than the form of file says.
 
     From neck to head top it is a third of a hundred raw scales, within 1 % for 98 % of people. So the median

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.data.formats.matlab import Damaged, NewerVersion, read_variables
 
 MOST_BYTES = 2**30
@@ -24,8 +25,6 @@ Shape = tuple[int | str, ...]
 
 Where = Callable[[int], str]
 """What messages call a row."""
-
-_Float = npt.NDArray[np.float64]
 
 
 def check_file(path: Path, what: str) -> None:
@@ -88,7 +87,7 @@ def _unpacked(raw: bytes) -> bytes:
     return content
 
 
-def numbers(found: Mapping[str, Any], name: str, shape: Shape, path: Path) -> _Float:
+def numbers(found: Mapping[str, Any], name: str, shape: Shape, path: Path) -> Float64Array:
     """A field as float64, of the shape wanted; raises ValueError naming file, field and both shapes."""
     if name not in found:
         raise ValueError(f"{path} holds no '{name}', only {listed(sorted(map(str, found)))}")
@@ -110,7 +109,9 @@ def rows_of(path: Path, field: str = "", first: int | Sequence[int] = 0) -> Wher
     return lambda row: f"{stem}: row {first + row if isinstance(first, int) else first[row]}"
 
 
-def column(entries: Sequence[Mapping[str, Any]], name: str, shape: tuple[int, ...], where: Where) -> _Float:
+def column(
+    entries: Sequence[Mapping[str, Any]], name: str, shape: tuple[int, ...], where: Where
+) -> Float64Array:
     """One field of every entry of a JSON list, (N, *shape); raises ValueError naming file, row and field."""
     try:
         array = np.array([entry[name] for entry in entries])
@@ -131,7 +132,9 @@ def column(entries: Sequence[Mapping[str, Any]], name: str, shape: tuple[int, ..
     raise ValueError(f"{where(0)}: '{name}' is too large a number, here or further down")
 
 
-def check_finite(array: _Float, known: npt.NDArray[np.bool_], joints: Sequence[str], where: Where) -> None:
+def check_finite(
+    array: Float64Array, known: npt.NDArray[np.bool_], joints: Sequence[str], where: Where
+) -> None:
     """Raise ValueError naming the first row and joint of (N, J) or (N, J, 2) that is no sensible number.
 
     Args:

@@ -1,7 +1,7 @@
 """People of one skeleton as people of another: joints by name, and two that can be derived.
 
 A pelvis is the mean of the hips and a thorax the mean of the shoulders where a skeleton has none of its own.
-LSP's 14 joints become MPII's 16 so, in the order of bearpaw's `gen_lsp.m` (FACTS B1): rows 0-5, pelvis,
+LSP's 14 joints become MPII's 16 so, in the order of bearpaw's `gen_lsp.m`: rows 0-5, pelvis,
 thorax, 12, 13, 6-11. LSP's `neck` is taken as MPII's upper neck there, and has the same name here; a thorax
 is another joint, some way below, and never stands in for it. COCO has neither neck nor head top, and its
 face points have no place in the others but FLIC's.

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.core import geometry
+from hourglass.core.arrays import RGB
 from hourglass.core.structs import NOT_LABELLED, OCCLUDED, PersonRecord
 from hourglass.data.formats.crops import BOX_MARGIN
 from hourglass.data.loading.augment import IDENTITY, Augmentation, generator, kept_part, recolour, sample
@@ -20,7 +21,6 @@ from hourglass.data.loading.images import read_image
 from hourglass.data.packs.pack_file import PackedPicture
 from hourglass.recipe.recipe import AugmentRecipe
 
-Image = npt.NDArray[np.uint8]
 log = logging.getLogger(__name__)
 
 # A joint this far outside the crop still leaves a tail of its Gaussian inside; beyond it is not learnt.
@@ -38,7 +38,7 @@ class Sample:
     occluded (J,) bool.
     """
 
-    image: Image
+    image: RGB
     keypoints: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32]
     occluded: npt.NDArray[np.bool_]
@@ -97,11 +97,11 @@ def _half_crop(record: PersonRecord, half: str) -> tuple[npt.NDArray[np.float32]
 
 
 def make_sample(
-    image: Image,
+    image: RGB,
     record: PersonRecord,
     input_px: int,
     view: Augmentation = IDENTITY,
-    out: Image | None = None,
+    out: RGB | None = None,
     absent: float = 0.0,
 ) -> Sample:
     """Cut one person out of a picture, resampling once, with joints and weights to match.
@@ -129,7 +129,7 @@ _SCRATCH_BYTES = 16_000_000
 """Larger pictures are warped as they are: a thread should not hold on to so much."""
 
 
-def warp_into(image: Image, matrix: npt.NDArray[np.float64], out: Image) -> None:
+def warp_into(image: RGB, matrix: npt.NDArray[np.float64], out: RGB) -> None:
     """`geometry.warp` into an array (S, S, 3) that is there, to the bit.
 
     OpenCV resamples four channels in half the time of three.
@@ -150,7 +150,7 @@ def warp_into(image: Image, matrix: npt.NDArray[np.float64], out: Image) -> None
     cv2.cvtColor(_scratch.crop, cv2.COLOR_RGBA2RGB, dst=out)
 
 
-def read_picture(record: PersonRecord) -> Image:
+def read_picture(record: PersonRecord) -> RGB:
     """A person's decoded picture. Crops out of packs go to OpenCV, whose decoders give the same pixels as
     Pillow's in less time. Raises ImageError as `images.read_image`.
     """
@@ -161,7 +161,7 @@ def read_picture(record: PersonRecord) -> Image:
     return read_image(record.image, record.image_id)
 
 
-def _decoded(picture: PackedPicture) -> Image | None:
+def _decoded(picture: PackedPicture) -> RGB | None:
     try:
         image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
@@ -184,7 +184,7 @@ class TrainingCrops:
         input_px: int,
         augment: AugmentRecipe,
         seed: int,
-        images: Sequence[Image] | None = None,
+        images: Sequence[RGB] | None = None,
         mix: Mix | None = None,
     ) -> None:
         self.records, self.mix = records, mix
@@ -201,7 +201,7 @@ class TrainingCrops:
         """The records in the order of their indices."""
         return [self.records[index] for index in range(len(self.records))]
 
-    def picture(self, index: int) -> tuple[Image, PersonRecord]:
+    def picture(self, index: int) -> tuple[RGB, PersonRecord]:
         """One person, and the decoded picture. Raises ImageError where it can't be read."""
         record = self.records[index]
         image = read_picture(record) if self.images is None else self.images[index]
@@ -211,14 +211,14 @@ class TrainingCrops:
         """How this person is seen in this epoch."""
         return sample(generator(self.seed, epoch, index), self.augment)
 
-    def get(self, epoch: int, index: int, out: Image | None = None) -> Sample:
+    def get(self, epoch: int, index: int, out: RGB | None = None) -> Sample:
         """One crop, made in `out` (S, S, 3) where it is given."""
         return make_sample(
             *self.picture(index), self.input_px, self.view(epoch, index), out, self.augment.absent
         )
 
 
-def decode_all(records: Sequence[PersonRecord], limit_gb: float, workers: int) -> list[Image] | None:
+def decode_all(records: Sequence[PersonRecord], limit_gb: float, workers: int) -> list[RGB] | None:
     """Every record's picture in memory, or None, with a log line, when they pass the limit.
 
     Raises ImageError naming the first picture that can't be read.

@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hourglass.core import geometry
+from hourglass.core.arrays import RGB
 from hourglass.core.structs import Batch, PersonRecord
 from hourglass.data.loading.augment import Augmentation
-from hourglass.data.loading.dataset import Image, TrainingCrops, place
+from hourglass.data.loading.dataset import TrainingCrops, place
 
 _MULTIPLE = 32
 """Windows of a batch share one side, rounded up to this, so that the device can use its memory again."""
@@ -38,7 +39,7 @@ class Window:
         keypoints, weight, occluded: as `dataset.Sample` has them, of the crop.
     """
 
-    image: Image
+    image: RGB
     matrix: npt.NDArray[np.float64]
     view: Augmentation
     keypoints: npt.NDArray[np.float32]
@@ -47,7 +48,7 @@ class Window:
 
 
 def cut_window(
-    image: Image, record: PersonRecord, input_px: int, view: Augmentation, absent: float = 0.0
+    image: RGB, record: PersonRecord, input_px: int, view: Augmentation, absent: float = 0.0
 ) -> Window:
     """What a crop of `input_px` of one person will be sampled from, and the joints as they will lie in it."""
     matrix, keypoints, weight, occluded = place(record, input_px, view, absent)

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from hourglass.core.files import reason
+
 MAX_MEGAPIXELS = 500
 """Larger pictures are refused: a small damaged or hostile file can claim gigabytes."""
 
@@ -53,7 +55,7 @@ def read_image(source: Path | bytes, name: str | None = None) -> npt.NDArray[np.
         except ImageError:
             raise
         except Exception as error:  # a decoder meets any bytes and raises what it likes
-            raise ImageError(f"{label} is cut off or damaged ({_reason(error)})") from error
+            raise ImageError(f"{label} is cut off or damaged ({reason(error)})") from error
 
 
 def image_size(source: Path | bytes, name: str | None = None) -> tuple[int, int]:
@@ -75,11 +77,6 @@ def _label(source: Path | bytes, name: str | None) -> str:
     return name or ("the picture" if isinstance(source, bytes) else str(source))
 
 
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
-
-
 def _open_file(path: Path, label: str) -> BinaryIO:
     try:
         return open(path, "rb")
@@ -88,7 +85,7 @@ def _open_file(path: Path, label: str) -> BinaryIO:
     except IsADirectoryError as error:
         raise ImageError(f"{label} is a folder, not a picture") from error
     except OSError as error:
-        raise ImageError(f"{label} cannot be opened ({_reason(error)})") from error
+        raise ImageError(f"{label} cannot be opened ({reason(error)})") from error
 
 
 def _read_file(path: Path, label: str) -> bytes:
@@ -96,7 +93,7 @@ def _read_file(path: Path, label: str) -> bytes:
         try:
             return file.read()
         except OSError as error:
-            raise ImageError(f"{label} cannot be read ({_reason(error)})") from error
+            raise ImageError(f"{label} cannot be read ({reason(error)})") from error
 
 
 @contextmanager
@@ -116,7 +113,7 @@ def _opened(file: BinaryIO, label: str) -> Iterator[tuple[Image.Image, int]]:
         except UnidentifiedImageError as error:
             raise ImageError(f"{label} is not a picture in a format that can be read") from error
         except Exception as error:  # as above: any bytes, any exception
-            raise ImageError(f"{label} is cut off or damaged ({_reason(error)})") from error
+            raise ImageError(f"{label} is cut off or damaged ({reason(error)})") from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-RGB = npt.NDArray[np.uint8]
+from hourglass.core.arrays import RGB
 
 _PAPER = 255
 """What shows through a transparent pixel: white, as on a page."""

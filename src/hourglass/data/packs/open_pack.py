@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hourglass.data.packs.pack_file import PackFacts, facts_from, first_line
+from hourglass.core.files import reason
+from hourglass.data.packs.pack_file import PackFacts, facts_from
 from hourglass.data.packs.shards import (
     Shard,
     ShardError,
@@ -154,7 +155,7 @@ def _from_index(index: str, where: str) -> ShardSet:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = "its values are of other kinds"
         if isinstance(error, KeyError | ValueError):
-            what = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+            what = f"no {error}" if isinstance(error, KeyError) else reason(error, first_line=True)
         raise ShardError(f"{index} is damaged, or no index of shards ({what}); pack again") from error
     for shard in shards:
         _check_here(shard, index)

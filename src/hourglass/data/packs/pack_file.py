@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from hourglass.core.files import reason
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import PersonRecord
 
@@ -103,7 +104,7 @@ def open_parquet(path: Path, metadata: Any = None) -> Any:
         with open(path, "rb") as file:
             begun = file.read(4) == b"PAR1"
         what = "is cut off or damaged; pack it again" if begun else "is no Parquet file, so no pack"
-        raise PackError(f"{path} {what} ({first_line(error)})") from error
+        raise PackError(f"{path} {what} ({reason(error, first_line=True)})") from error
 
 
 def parquet(source: Path | BinaryIO, metadata: Any = None) -> Any:
@@ -112,11 +113,6 @@ def parquet(source: Path | BinaryIO, metadata: Any = None) -> Any:
 
     # The columns of a group lie side by side: one read instead of fifteen, which counts over a network.
     return pq.ParquetFile(source, metadata=metadata, pre_buffer=True, page_checksum_verification=True)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def facts_of(found: "pa.Schema", name: object) -> PackFacts:

@@ -1,7 +1,7 @@
 """A set of packs that belong together, and how people are read out of it: shards, here or at an address.
 
 `name-00000-of-00008.parquet` to `name-00007-of-00008.parquet`, each a pack of its own, and `name.index.json`,
-which says how many people of each split every shard has. `shards_open.py` finds them, `stream.py` trains
+which says how many people of each split every shard has. `open_pack.py` finds them, `stream.py` trains
 from them. Addresses (`https://`, `s3://`, `hf://` and whatever else fsspec knows) are read group by group.
 """
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hourglass.core.files import reason
 from hourglass.core.structs import PersonRecord
 from hourglass.data.packs.pack_file import (
     PackError,
     PackFacts,
     facts_of,
-    first_line,
     open_parquet,
     parquet,
     records_of_group,
@@ -142,7 +142,9 @@ def _with_file(address: str, footer: Any, use: Callable[[Any], Value], place: st
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise ShardError(f"{address} is damaged {place}; pack it again ({first_line(error)})") from error
+        raise ShardError(
+            f"{address} is damaged {place}; pack it again ({reason(error, first_line=True)})"
+        ) from error
 
 
 def open_address(address: str) -> Any:
@@ -173,20 +175,19 @@ def attempts(act: Callable[[], Value], what: str) -> Value:
             # What a file says is no matter of luck; what arrives of it is.
             raise
         except ImportError as error:
-            raise ShardError(f"cannot read {what}: {first_line(error)}") from error
+            raise ShardError(f"cannot read {what}: {reason(error, first_line=True)}") from error
         except Exception as error:  # whatever a network, a server and fsspec's many clients raise
-            reason: Exception = error
+            behind: Exception = error
             if isinstance(error, FileNotFoundError):
                 # fsspec says so too when a server can't be reached or has a bad moment.
                 cause = error.__cause__
                 if not isinstance(cause, Exception) or _gone(cause):
                     raise ShardError(f"cannot read {what}: there is no such file") from error
-                reason = cause
+                behind = cause
             if wait is None:
                 tries = len(WAITS_S) + 1
-                raise ShardError(
-                    f"cannot read {what} after {tries} attempts ({first_line(reason)})"
-                ) from error
+                told = reason(behind, first_line=True)
+                raise ShardError(f"cannot read {what} after {tries} attempts ({told})") from error
             time.sleep(wait)
     raise AssertionError("the last attempt returns or raises")
 

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import shutil
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from hourglass.core import geometry
+from hourglass.core.files import reason, write_atomically
 from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.images import ImageError, read_image
 from hourglass.data.packs.pack_file import CODECS, FORMAT, METADATA_KEY, PackFacts, schema
@@ -123,7 +123,7 @@ def pack_file(
     try:
         parts = _parts_folder(out, fingerprint(people, job, source))
     except OSError as error:
-        raise OSError(f"cannot write {out}: {error.strerror or error}") from error
+        raise OSError(f"cannot write {out}: {reason(error)}") from error
     failed: list[Failure] = []
     files: list[Path] = []
     resumed = 0
@@ -297,20 +297,13 @@ def _parquet(path: Path, out: Path, columns: Any, tables: Iterator[Any]) -> None
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    def write(part: Path) -> None:
         # A dictionary of pictures would only cost memory.
         with pq.ParquetWriter(
-            temporary, columns, compression="zstd", use_dictionary=["split"], write_page_checksum=True
+            part, columns, compression="zstd", use_dictionary=["split"], write_page_checksum=True
         ) as writer:
             for table in tables:
                 if table.num_rows:
                     writer.write_table(table.cast(columns))
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OSError(f"cannot write {out}: {reason}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    write_atomically(path, write, (pa.ArrowException,), out)

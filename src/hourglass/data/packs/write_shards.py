@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 import time
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from hourglass.core.files import write_text_atomically
 from hourglass.core.structs import PersonRecord
 from hourglass.data.packs.open_pack import index_name, index_text, shard_name
 from hourglass.data.packs.pack_file import PackFacts
@@ -102,7 +102,7 @@ def write_shards(
         raise ValueError(nobody(failed))
     splits = {split: packed[split] for split in records_by_split}
     facts = PackFacts(everyone[0].skeleton, crop_px, margin, job.quality, source, splits, codec)
-    _write_text(index, index_text(facts, written), out)
+    write_text_atomically(index, index_text(facts, written), name=out)
     shutil.rmtree(notes, ignore_errors=True)
     size = sum(shard.bytes for shard in written)
     return PackReport(splits, failed, resumed, size, time.monotonic() - started)
@@ -127,7 +127,7 @@ def _shifted(progress: Progress | None, before: int, total: int) -> Progress | N
 def _keep(note: Path, report: PackReport, name: str, out: Path) -> None:
     """Note that a shard is whole, and of which job."""
     note.parent.mkdir(exist_ok=True)
-    _write_text(note, json.dumps({"fingerprint": name, **asdict(report)}), out)
+    write_text_atomically(note, json.dumps({"fingerprint": name, **asdict(report)}), name=out)
 
 
 def _kept(note: Path, path: Path, name: str) -> PackReport | None:
@@ -139,15 +139,3 @@ def _kept(note: Path, path: Path, name: str) -> PackReport | None:
         return PackReport(**{**raw, "failed": [Failure(**failure) for failure in raw["failed"]]})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _write_text(path: Path, text: str, out: Path) -> None:
-    """Write a small file beside its place, then put it there in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.core.skeleton import COCO17, Skeleton
 from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.coco import Key, made_crops
@@ -37,9 +38,6 @@ from hourglass.data.writers.shared import plain, plain_list, write_json
 
 VERSION = 1
 """Of the object `hourglass`."""
-
-_Float = npt.NDArray[np.float64]
-_Bool = npt.NDArray[np.bool_]
 
 
 def write_coco(
@@ -142,7 +140,7 @@ def to_coco(
     }
 
 
-def _shown(people: Annotations) -> tuple[_Float, _Float]:
+def _shown(people: Annotations) -> tuple[Float64Array, Float64Array]:
     """What the file says of the joints (N, J, 2), and (2,) what the source had for most unlabelled ones."""
     bare = ~people.labelled
     # COCO's own files may have anything beside a 0, and keep it.
@@ -159,7 +157,9 @@ def _shown(people: Annotations) -> tuple[_Float, _Float]:
     return shown, pairs[np.argmax(counts)]
 
 
-def _boxes(people: Annotations, shown: _Float) -> tuple[_Float, _Float, dict[str, _Bool]]:
+def _boxes(
+    people: Annotations, shown: Float64Array
+) -> tuple[Float64Array, Float64Array, dict[str, BoolArray]]:
     """Boxes (N, 4), 0-based, areas (N,), and (N,) whose `bbox` and `area` are made up.
 
     There `crop` tells who has none, though a reader would make one.
@@ -182,7 +182,7 @@ def _boxes(people: Annotations, shown: _Float) -> tuple[_Float, _Float, dict[str
     return box, area, {"bbox": ~has_box, "area": ~has_area, "crop": cropless}
 
 
-def _crop_follows(people: Annotations) -> _Bool:
+def _crop_follows(people: Annotations) -> BoolArray:
     """(N,) whose crop is the one that any reader of ours makes of the box that a COCO file gave."""
     if people.form != "coco" or people.box is None:
         return np.zeros(len(people), bool)
@@ -192,7 +192,7 @@ def _crop_follows(people: Annotations) -> _Bool:
 
 
 def _exact(
-    people: Annotations, shown: _Float, usual: _Float, center: _Float, box: _Float
+    people: Annotations, shown: Float64Array, usual: Float64Array, center: Float64Array, box: Float64Array
 ) -> dict[int, dict[str, Any]]:
     """By row: what the way back would not give to the last bit."""
     found: dict[int, dict[str, Any]] = {}
@@ -212,7 +212,7 @@ def _exact(
     return found
 
 
-def _same(a: _Float, b: _Float) -> _Bool:
+def _same(a: Float64Array, b: Float64Array) -> BoolArray:
     """Equal to the last bit, or both not a number."""
     return np.asarray(((a == b) & (np.signbit(a) == np.signbit(b))) | (np.isnan(a) & np.isnan(b)))
 

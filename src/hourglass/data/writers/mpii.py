@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import FLIC11, MPII16
 from hourglass.core.structs import NOT_LABELLED, VISIBLE
 from hourglass.data.formats.annotations import Annotations
@@ -27,8 +28,6 @@ from hourglass.data.writers.shared import (
     with_crops,
     write_json,
 )
-
-_Float = npt.NDArray[np.float64]
 
 MISSING = -1.0
 """Both coordinates of an unlabelled joint in HRNet's files; elsewhere they are 0."""
@@ -162,7 +161,7 @@ def _entries(fields: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
 
 
-def _raw(people: Annotations, center_name: str, scale_name: str) -> tuple[_Float, _Float]:
+def _raw(people: Annotations, center_name: str, scale_name: str) -> tuple[Float64Array, Float64Array]:
     """MPII's own centre (N, 2) and scale (N,): the file's where the crop still follows from them."""
     scale = people.side_px / (MARGIN * SCALE_PX)
     # A scale has a few digits only, which dividing blurs by one unit in the last place.
@@ -178,13 +177,13 @@ def _raw(people: Annotations, center_name: str, scale_name: str) -> tuple[_Float
     return center, scale
 
 
-def _tidy(values: _Float, holds: Any) -> _Float:
+def _tidy(values: Float64Array, holds: Any) -> Float64Array:
     """Rounded to 9 decimals where that gives the very same crop."""
     short = np.round(values, 9)
     return np.where(holds(short), short, values)
 
 
-def _agrees(arrays: dict[str, npt.NDArray[Any]], name: str, wanted: _Float, factor: float) -> bool:
+def _agrees(arrays: dict[str, npt.NDArray[Any]], name: str, wanted: Float64Array, factor: float) -> bool:
     return name in arrays and bool((np.abs(arrays[name] * factor - wanted) < _CLOSE).all())
 
 
@@ -238,7 +237,7 @@ def _lose_lengths(people: Annotations, losses: Losses) -> None:
         )
 
 
-def _check_scale(people: Annotations, scale: _Float, adjusted: bool) -> None:
+def _check_scale(people: Annotations, scale: Float64Array, adjusted: bool) -> None:
     try:
         check_scale(people, scale, adjusted)
     except ValueError as error:
@@ -266,7 +265,7 @@ def _counted(
     return {"index": index, "person": person}
 
 
-def _torso_angle(part: _Float, people: Annotations, is_flic: bool) -> _Float:
+def _torso_angle(part: Float64Array, people: Annotations, is_flic: bool) -> Float64Array:
     joints = people.skeleton.index
     low = [joints(name) for name in (("left_hip", "right_hip") if is_flic else ("pelvis",))]
     high = [joints(name) for name in (("left_shoulder", "right_shoulder") if is_flic else ("thorax",))]
@@ -277,7 +276,7 @@ def _torso_angle(part: _Float, people: Annotations, is_flic: bool) -> _Float:
     return np.where(known, angle, 0.0)
 
 
-def _normalize(people: Annotations, is_flic: bool) -> _Float | None:
+def _normalize(people: Annotations, is_flic: bool) -> Float64Array | None:
     if not is_flic:
         length = people.lengths.get("head")
     elif "file-torso" in people.lengths:

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import Skeleton
 from hourglass.data.formats.annotations import FORMS, Annotations
 from hourglass.data.formats.coco import CocoFile
 
 _CLOSE = 1e-6
 """Pixels: an exact number further from the file's than this is of a joint that was moved since."""
-
-_Float = npt.NDArray[np.float64]
 
 
 def restored(file: CocoFile, content: Mapping[str, Any]) -> Annotations:
@@ -102,13 +101,13 @@ def _restored(
     )
 
 
-def _put(target: _Float, values: list[Any], always: bool = False) -> None:
+def _put(target: Float64Array, values: list[Any], always: bool = False) -> None:
     exact = _decoded(values)
     if always or (np.abs(exact - target) < _CLOSE).all():
         target[:] = exact
 
 
-def _decoded(values: Any) -> _Float:
+def _decoded(values: Any) -> Float64Array:
     return np.array([np.nan if value is None else float(value) for value in values], np.float64)
 
 

@@ -2,9 +2,7 @@
 
 import gzip
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.files import write_atomically
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import OCCLUDED
 from hourglass.data.formats.annotations import Annotations
@@ -150,15 +149,4 @@ def put(path: Path, write: Callable[[Path], object], force: bool = False) -> Non
     be written; then whatever stood there is whole.
     """
     check_free(path, force)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or str(error).splitlines()[0]}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    write_atomically(path, write)

@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.floating]
-_Float = npt.NDArray[np.float64]
+from hourglass.core.arrays import Float64Array, FloatArray
 
-Statistic = Callable[[_Float], _Float]
+Statistic = Callable[[Float64Array], Float64Array]
 """Values (B, K) for B weightings (B, N) of the people."""
 
 LEVEL = 0.95
@@ -21,8 +19,8 @@ _CELLS = 4_000_000
 class Interval:
     """Bounds `low` and `high` (K,) of K values, NaN where a value could not be measured in any draw."""
 
-    low: _Float
-    high: _Float
+    low: Float64Array
+    high: Float64Array
 
 
 def intervals(
@@ -46,7 +44,7 @@ def intervals(
         raise ValueError(f"a bootstrap needs at least 2 draws, not {draws}")
     rng = np.random.default_rng(seed)
     at_once = max(1, _CELLS // people)
-    values: list[list[_Float]] = [[] for _ in statistics]
+    values: list[list[Float64Array]] = [[] for _ in statistics]
     for start in range(0, draws, at_once):
         weights = draw_weights(rng, people, min(at_once, draws - start))
         for found, statistic in zip(values, statistics, strict=True):
@@ -56,14 +54,14 @@ def intervals(
     return [_bounds(table, level) for table in tables + differences]
 
 
-def draw_weights(rng: np.random.Generator, people: int, draws: int) -> _Float:
+def draw_weights(rng: np.random.Generator, people: int, draws: int) -> Float64Array:
     """(draws, people) how often each was drawn; each row sums to `people`."""
     chosen = rng.integers(0, people, (draws, people))
     chosen += people * np.arange(draws)[:, None]
     return np.bincount(chosen.ravel(), minlength=draws * people).reshape(draws, people).astype(np.float64)
 
 
-def _bounds(table: _Float, level: float) -> Interval:
+def _bounds(table: Float64Array, level: float) -> Interval:
     """Percentiles of each column over the draws in which it could be measured."""
     tails = 100 * np.array([(1 - level) / 2, (1 + level) / 2])
     low, high = np.full((2, table.shape[1]), np.nan)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.core.arrays import BoolArray, FloatArray
+from hourglass.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from hourglass.core.oks import keypoint_similarity
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -23,9 +23,6 @@ AREAS = {"all": (0.0, 1e10), "M": (32.0**2, 96.0**2), "L": (96.0**2, 1e10)}
 
 SUMMARY = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 """The ten numbers of COCO's table, in its order."""
-
-_Float = npt.NDArray[np.float64]
-_Int = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +45,7 @@ class Crowded:
     area: FloatArray
     box: FloatArray
     crowd: BoolArray
-    image: _Int
+    image: IntArray
     images: int
     sigmas: FloatArray
 
@@ -64,7 +61,7 @@ class Detections:
 
     keypoints: FloatArray
     scores: FloatArray
-    image: _Int
+    image: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +76,14 @@ class Matches:
         best: (G,) highest OKS that any kept detection reaches for each person, 0 where there is none.
     """
 
-    image: _Int
+    image: IntArray
     found: BoolArray
     aside: BoolArray
-    wanted: _Float
-    best: _Float
+    wanted: Float64Array
+    best: Float64Array
 
 
-def similarity(detected: FloatArray, people: Crowded, who: _Int) -> _Float:
+def similarity(detected: FloatArray, people: Crowded, who: IntArray) -> Float64Array:
     """OKS (D, len(who)) of detections (D, J, 2) and some of the people, by row.
 
     For people without labelled joints the distance is that to twice their box, all joints counting.
@@ -149,7 +146,7 @@ def match(people: Crowded, detections: Detections) -> Matches:
     )
 
 
-def _take(oks: _Float, crowd: BoolArray, aside_people: BoolArray) -> tuple[BoolArray, BoolArray]:
+def _take(oks: Float64Array, crowd: BoolArray, aside_people: BoolArray) -> tuple[BoolArray, BoolArray]:
     """Found and unwanted (A, T, D) in one picture; OKS (D, G), people left aside (A, G).
 
     A detection takes the free person with the highest OKS, of equals the last one; one that is left aside
@@ -177,7 +174,7 @@ def _take(oks: _Float, crowd: BoolArray, aside_people: BoolArray) -> tuple[BoolA
     return found, unwanted
 
 
-def summarise(matches: Matches, weights: FloatArray) -> _Float:
+def summarise(matches: Matches, weights: FloatArray) -> Float64Array:
     """COCO's ten numbers (B, 10) in 0..1, for B weightings of the pictures; see `SUMMARY`.
 
     Weights of 1 give COCO's own; a bootstrap gives how often each picture was drawn, which equals evaluating

@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from hourglass.core.arrays import (
     BoolArray,
+    Float64Array,
     FloatArray,
+    IntArray,
 )
 from hourglass.core.skeleton import Skeleton
 from hourglass.evaluation.metrics import oks
@@ -26,8 +28,6 @@ from hourglass.evaluation.metrics.pck import (
 from hourglass.evaluation.metrics.pcp import TEN_STICKS, pcp
 from hourglass.evaluation.metrics.protocols import LENGTHS, Line, Protocol
 
-_Float = npt.NDArray[np.float64]
-_Int = npt.NDArray[np.int64]
 Only = Literal["all", "visible", "hidden"]
 
 
@@ -51,14 +51,14 @@ class People:
     """
 
     skeleton: Skeleton
-    keypoints: _Float
+    keypoints: Float64Array
     visibility: npt.NDArray[np.uint8]
     tells_hidden: bool
-    lengths: Mapping[str, _Float] = field(default_factory=dict)
-    area: _Float | None = None
-    box: _Float | None = None
+    lengths: Mapping[str, Float64Array] = field(default_factory=dict)
+    area: Float64Array | None = None
+    box: Float64Array | None = None
     crowd: BoolArray | None = None
-    image: _Int | None = None
+    image: IntArray | None = None
     images: int = 0
 
     def __post_init__(self) -> None:
@@ -117,12 +117,12 @@ class Score:
 
     protocol: Protocol
     entries: tuple[Entry, ...]
-    values: _Float
+    values: Float64Array
     units: int
     people: int
-    person: _Float
-    resample: Callable[[FloatArray], _Float]
-    curve: tuple[_Float, _Float] | None = None
+    person: Float64Array
+    resample: Callable[[FloatArray], Float64Array]
+    curve: tuple[Float64Array, Float64Array] | None = None
 
     def __getitem__(self, key: tuple[str, str]) -> float:
         """The value in percent of (table, line); raises KeyError."""
@@ -132,7 +132,7 @@ class Score:
         raise KeyError(key)
 
 
-def reference(people: People, length: str) -> _Float:
+def reference(people: People, length: str) -> Float64Array:
     """(N,) pixels that distances are divided by; NaN where a person has none. See `protocols.LENGTHS`.
 
     Raises NotApplicable when the truth can't give it.
@@ -199,7 +199,7 @@ def evaluate_protocol(
     each = counted[:, mine].sum(1)
     person = np.divide(right, each, out=np.full(len(people), np.nan), where=each > 0)
 
-    def resample(weights: FloatArray) -> _Float:
+    def resample(weights: FloatArray) -> Float64Array:
         return np.concatenate([block.values(np.asarray(weights, np.float64)) for block in blocks], 1)
 
     return Score(
@@ -214,7 +214,9 @@ def evaluate_protocol(
     )
 
 
-def _pooled_curve(distance: _Float, counted: BoolArray, strict: bool) -> tuple[_Float, _Float]:
+def _pooled_curve(
+    distance: Float64Array, counted: BoolArray, strict: bool
+) -> tuple[Float64Array, Float64Array]:
     thresholds = area_thresholds()
     everything = curve(distance.reshape(-1, 1), counted.reshape(-1, 1), thresholds, strict)
     return thresholds, everything[:, 0]
@@ -231,11 +233,11 @@ class _Block:
     """
 
     entries: tuple[Entry, ...]
-    credit: tuple[_Float, ...]
-    counted: _Float
+    credit: tuple[Float64Array, ...]
+    counted: Float64Array
     lines: tuple[tuple[tuple[list[int], str], ...], ...]
 
-    def values(self, weights: _Float) -> _Float:
+    def values(self, weights: Float64Array) -> Float64Array:
         """(B, K) percent for weightings (B, N)."""
         counts = weights @ self.counted
         columns = []
@@ -251,18 +253,18 @@ class _Block:
         return np.asarray(100 * np.stack(columns, 1))
 
 
-def _ratio(above: _Float, below: _Float) -> _Float:
+def _ratio(above: Float64Array, below: Float64Array) -> Float64Array:
     return np.asarray(np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0))
 
 
-def _mean(shares: _Float) -> _Float:
+def _mean(shares: Float64Array) -> Float64Array:
     """Mean of each row, leaving NaN out; NaN where nothing is left."""
     known = np.isfinite(shares)
     return _ratio(np.where(known, shares, 0.0).sum(1), known.sum(1).astype(np.float64))
 
 
 def _block(
-    names: tuple[str, ...], tables: list[tuple[str, tuple[Line, ...], _Float]], counted: BoolArray
+    names: tuple[str, ...], tables: list[tuple[str, tuple[Line, ...], Float64Array]], counted: BoolArray
 ) -> _Block:
     """Lines of the tables, and each of the parts by itself under its own name."""
     counts = counted.sum(0)
@@ -281,9 +283,9 @@ def _block(
     return _Block(tuple(entries), credit, counted.astype(np.float64), tuple(lines))
 
 
-def _joint_block(rules: Protocol, skeleton: Skeleton, distance: _Float, counted: BoolArray) -> _Block:
+def _joint_block(rules: Protocol, skeleton: Skeleton, distance: Float64Array, counted: BoolArray) -> _Block:
     strict = rules.inequality == "<"
-    tables: list[tuple[str, tuple[Line, ...], _Float]] = []
+    tables: list[tuple[str, tuple[Line, ...], Float64Array]] = []
     for table in rules.tables:
         if table.kind == "hits":
             credit = hits(distance, table.threshold, strict).astype(np.float64)
@@ -331,7 +333,7 @@ def _evaluate_oks(rules: Protocol, people: People, detections: oks.Detections | 
     )
     matches = oks.match(crowded, detections)
 
-    def resample(weights: FloatArray) -> _Float:
+    def resample(weights: FloatArray) -> Float64Array:
         return 100 * oks.summarise(matches, weights)
 
     sizes = {"M": 1, "L": 2}

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import Skeleton
 from hourglass.data.formats.coco import CocoFile, of_split, parse
 from hourglass.data.formats.coco_fields import numbers_of, picture_number
 from hourglass.data.formats.read_files import FARTHEST_PX, check_finite, listed, rows_of
 from hourglass.evaluation.metrics.oks import Detections
 from hourglass.evaluation.metrics.scores import People
-
-_Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +70,9 @@ def read_truth(path: Path, content: Mapping[str, Any], split: str = "") -> CocoT
     return truth_of(of_split(file, split))
 
 
-def _area(told: _Float, needed: npt.NDArray[np.bool_], box: _Float, where: Sequence[str]) -> _Float:
+def _area(
+    told: Float64Array, needed: npt.NDArray[np.bool_], box: Float64Array, where: Sequence[str]
+) -> Float64Array:
     """Areas as annotated; people who don't count may lack one, and get that of their box."""
     for row in np.flatnonzero(needed & np.isnan(told))[:1].tolist():
         raise ValueError(f"{where[row]} has no 'area', which OKS needs")

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.data.formats.read_files import (
     check_file,
     check_finite,
@@ -35,8 +36,6 @@ from hourglass.evaluation.metrics.oks import Detections
 from hourglass.evaluation.scoring.coco_results import read_results
 from hourglass.evaluation.scoring.truth import Truth
 
-_Float = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
@@ -50,7 +49,7 @@ class Aligned:
     """
 
     path: Path
-    keypoints: _Float | None
+    keypoints: Float64Array | None
     detections: Detections | None = None
 
 
@@ -90,7 +89,7 @@ def read_predictions(path: Path, truth: Truth, count_from: int | None = None) ->
     return Aligned(path, keypoints, _as_detections(keypoints, scores, order, truth))
 
 
-def _array(path: Path, name: str) -> tuple[_Float, str]:
+def _array(path: Path, name: str) -> tuple[Float64Array, str]:
     """(N, J, 2 or 3) and the field it came from."""
     if name.endswith(".npy"):
         field = "array"
@@ -114,7 +113,7 @@ def _array(path: Path, name: str) -> tuple[_Float, str]:
     return array, field
 
 
-def _from_csv(path: Path, joints: Sequence[str]) -> tuple[_Float, npt.NDArray[np.int64] | None]:
+def _from_csv(path: Path, joints: Sequence[str]) -> tuple[Float64Array, npt.NDArray[np.int64] | None]:
     """(N, J, 2) and, where there is such a column, the people's ids."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -176,7 +175,7 @@ def _from_json(path: Path, truth: Truth) -> Aligned:
     return Aligned(path, _alone(found, truth), found)
 
 
-def _alone(found: Detections, truth: Truth) -> _Float | None:
+def _alone(found: Detections, truth: Truth) -> Float64Array | None:
     """(N, J, 2) where each picture has one labelled person and one detection, so that they go together."""
     people = truth.people
     if people.image is None or people.crowd is None:
@@ -252,12 +251,12 @@ def _name(truth: Truth, row: int) -> str:
     return truth.names[row if image is None else int(image[row])]
 
 
-def _in_order(points: _Float, order: npt.NDArray[np.int64]) -> _Float:
+def _in_order(points: Float64Array, order: npt.NDArray[np.int64]) -> Float64Array:
     return np.where((order >= 0)[:, None, None], points[order], np.nan)
 
 
 def _as_detections(
-    keypoints: _Float, scores: _Float | None, order: npt.NDArray[np.int64], truth: Truth
+    keypoints: Float64Array, scores: Float64Array | None, order: npt.NDArray[np.int64], truth: Truth
 ) -> Detections | None:
     """One detection for each predicted person, scored by the mean of the joints' scores."""
     if scores is None or truth.people.image is None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.loading.pixels import RGB
+from hourglass.core.arrays import RGB, Float64Array
 
 Boxes = Sequence[Sequence[float]] | Sequence[float] | npt.NDArray[Any]
 """One box (x, y, w, h) or several, in pixels of the picture, from its edges; the whole is (0, 0, W, H)."""
@@ -16,10 +16,8 @@ Detector = Callable[[RGB], Any]
 of boxes (N, 4) and scores (N,). Nobody is an empty answer. Pictures may come from several threads at once.
 """
 
-_Float = npt.NDArray[np.float64]
 
-
-def box_rows(boxes: Boxes, width: int, height: int, where: str = "") -> _Float:
+def box_rows(boxes: Boxes, width: int, height: int, where: str = "") -> Float64Array:
     """Boxes as (N, 4) float64; no boxes at all, `[]`, are (0, 4).
 
     Raises ValueError, with `where` before it, for boxes that are no numbers, not (N, 4), not finite, without
@@ -51,7 +49,7 @@ def score_row(scores: Any, count: int, where: str = "") -> tuple[float, ...]:
     return tuple(row.tolist())
 
 
-def detect(detector: Detector, image: RGB, where: str = "") -> tuple[_Float, tuple[float, ...] | None]:
+def detect(detector: Detector, image: RGB, where: str = "") -> tuple[Float64Array, tuple[float, ...] | None]:
     """What a detector finds: boxes (N, 4), and their scores where it gives any.
 
     Raises ValueError, with `where` before it, for an answer that is none.
@@ -79,7 +77,7 @@ def detect(detector: Detector, image: RGB, where: str = "") -> tuple[_Float, tup
     return found, None if scores is None else score_row(scores, len(found), where)
 
 
-def overlaps(corners: _Float) -> _Float:
+def overlaps(corners: Float64Array) -> Float64Array:
     """(N, N) intersection over union of boxes (N, 4), x and y of their upper left and lower right corners."""
     low = np.maximum(corners[:, None, :2], corners[None, :, :2])
     high = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
@@ -88,7 +86,7 @@ def overlaps(corners: _Float) -> _Float:
     return np.asarray(shared / np.maximum(area[:, None] + area[None] - shared, np.finfo(np.float64).tiny))
 
 
-def _numbers(values: Any, rule: str, where: str) -> _Float:
+def _numbers(values: Any, rule: str, where: str) -> Float64Array:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError) as error:  # the last one is how torch refuses

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.oks import keypoint_similarity
 from hourglass.core.skeleton import COCO17
 from hourglass.inference.poses.pose import Pose
 
 NMS_OKS = 0.9
 """Poses that are more alike than this are taken for one person; as published for top-down networks."""
-
-_Float = npt.NDArray[np.float64]
 
 
 def distinct(poses: Sequence[Pose], nms_oks: float = NMS_OKS) -> list[Pose]:
@@ -39,7 +38,7 @@ def check_nms(nms_oks: float) -> None:
         raise ValueError(f"two people are one above an OKS of {nms_oks:g}? It must lie between 0 and 1")
 
 
-def alike(poses: Sequence[Pose]) -> _Float:
+def alike(poses: Sequence[Pose]) -> Float64Array:
     """(N, N) OKS of poses of one skeleton with each other.
 
     As COCO's, over all joints; since neither of two is the truth, the area is the mean of theirs. A pose's
@@ -54,7 +53,7 @@ def alike(poses: Sequence[Pose]) -> _Float:
     return keypoint_similarity(square_px, mean_area, np.array(sigmas), np.ones(len(sigmas), bool))
 
 
-def surest(similarity: _Float, scores: npt.NDArray[np.floating], threshold: float) -> list[int]:
+def surest(similarity: Float64Array, scores: npt.NDArray[np.floating], threshold: float) -> list[int]:
     """Rows that stay, best score first: each drops all later ones that are more like it than the threshold.
 
     Args:

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.loading.pixels import RGB
+from hourglass.core.arrays import RGB, Float64Array
+from hourglass.core.files import reason
 from hourglass.inference.detection.boxes import overlaps
 from hourglass.inference.detection.suppress import surest
 
@@ -30,8 +31,6 @@ _GREY = 114
 _PERSON = 0
 _CANDIDATES = 1000
 """Only so many boxes, the best, are compared with one another."""
-
-_Float = npt.NDArray[np.float64]
 
 
 class DetectorError(ValueError):
@@ -66,12 +65,12 @@ class Yolox:
         self._height, self._width = (side if isinstance(side, int) else _FREE_PX for side in shape[2:])
         self(np.full((8, 8, 3), _GREY, np.uint8))  # a file of another kind is refused now
 
-    def __call__(self, image: RGB) -> tuple[_Float, _Float]:
+    def __call__(self, image: RGB) -> tuple[Float64Array, Float64Array]:
         view, scale = letterbox(image, self._height, self._width)
         try:
             outputs = self._session.run(None, {self._input: view})
         except Exception as error:  # the runtime raises kinds of its own
-            raise DetectorError(f"{self.path} failed: {' '.join(str(error).split())}") from error
+            raise DetectorError(f"{self.path} failed: {reason(error)}") from error
         corners, scores = self._people(outputs)
         corners = corners / np.tile(scale, 2)
         limit = np.array([image.shape[1], image.shape[0]] * 2)
@@ -80,7 +79,7 @@ class Yolox:
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)[wide]
         return boxes, scores[wide]
 
-    def _people(self, outputs: list[Any]) -> tuple[_Float, _Float]:
+    def _people(self, outputs: list[Any]) -> tuple[Float64Array, Float64Array]:
         """Corners (N, 4) in the network's pixels and scores (N,) of people, best first."""
         first = np.asarray(outputs[0])
         if first.ndim != 3 or len(first) != 1 or first.shape[2] < 5:
@@ -100,7 +99,7 @@ class Yolox:
         stay = surest(overlaps(corners), scores[keep], OVERLAP)
         return corners[stay], scores[keep][stay]
 
-    def _decoded(self, rows: _Float, keep: npt.NDArray[np.int64]) -> _Float:
+    def _decoded(self, rows: Float64Array, keep: npt.NDArray[np.int64]) -> Float64Array:
         """Corners of the rows to keep, in the network's pixels."""
         cells, strides = grid(len(rows), self._height, self._width)
         if not len(cells):
@@ -119,13 +118,13 @@ class Yolox:
     def _foreign(self, why: str) -> DetectorError:
         return DetectorError(f"{self.path} is no YOLOX detector: {why}")
 
-    def _finite(self, corners: _Float) -> _Float:
+    def _finite(self, corners: Float64Array) -> Float64Array:
         if not np.isfinite(corners).all():
             raise DetectorError(f"{self.path} answered with a box that is not finite")
         return corners
 
 
-def letterbox(image: RGB, height: int, width: int) -> tuple[npt.NDArray[np.float32], _Float]:
+def letterbox(image: RGB, height: int, width: int) -> tuple[npt.NDArray[np.float32], Float64Array]:
     """A picture as YOLOX takes it, and by how much its x and y were scaled (2,).
 
     It is (1, 3, height, width) float32, BGR, 0 to 255, with the picture as large as it goes in the upper left
@@ -140,7 +139,7 @@ def letterbox(image: RGB, height: int, width: int) -> tuple[npt.NDArray[np.float
     return np.ascontiguousarray(planes, np.float32), np.array(size) / (old_width, old_height)
 
 
-def grid(rows: int, height: int, width: int) -> tuple[_Float, _Float]:
+def grid(rows: int, height: int, width: int) -> tuple[Float64Array, Float64Array]:
     """Cells (N, 2), column and row, and their sizes (N, 1) in pixels, in the order of YOLOX's rows.
 
     Empty where no set of grids has as many cells.
@@ -162,9 +161,7 @@ def _open(path: Path, threads: int) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ValueError(
-            f"a detector needs onnxruntime ({error}); pip install 'hourglass-pose[detect]'"
-        ) from error
+        raise ValueError(f"a detector needs onnxruntime ({error}); pip install -e '.[detect]'") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads

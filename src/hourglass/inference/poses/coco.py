@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import Float64Array
 from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import OCCLUDED, VISIBLE
@@ -38,8 +39,6 @@ from hourglass.inference.poses.pose import Pose
 
 Size = tuple[int, int]
 """Width and height in pixels."""
-
-_Float = npt.NDArray[np.float64]
 
 
 def save_coco_annotations(
@@ -260,7 +259,7 @@ def _crop_box(people: Annotations, row: int) -> npt.NDArray[np.float32]:
     return np.array([*corner, side, side], np.float32)
 
 
-def _rounded(values: npt.NDArray[Any]) -> _Float:
+def _rounded(values: npt.NDArray[Any]) -> Float64Array:
     """float64 with the digits of `Pose.to_dict`."""
-    exact: _Float = values.astype(np.float64)
+    exact: Float64Array = values.astype(np.float64)
     return exact.round(4)

@@ -127,7 +127,7 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise ValueError(f"pandas is missing ({error}); pip install 'hourglass-pose[pandas]'") from error
+        raise ValueError(f"pandas is missing ({error}); pip install -e '.[pandas]'") from error
     return pandas
 
 

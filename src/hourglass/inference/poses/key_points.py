@@ -118,9 +118,7 @@ def _key_points_class() -> Any:
     try:
         from supervision import KeyPoints
     except ImportError as error:
-        raise ValueError(
-            f"supervision is missing ({error}); pip install 'hourglass-pose[supervision]'"
-        ) from error
+        raise ValueError(f"supervision is missing ({error}); pip install -e '.[supervision]'") from error
     if "keypoint_confidence" not in KeyPoints.__dataclass_fields__:
         raise ValueError("this supervision is too old: 0.29 or later has keypoint_confidence and visible")
     return KeyPoints

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.arrays import RGB
 from hourglass.core.files import write_text_atomically
 from hourglass.core.geometry import crop_matrix, warp
 from hourglass.core.skeleton import SKELETONS, Skeleton
 from hourglass.data.loading.images import read_image
-from hourglass.data.loading.pixels import RGB, to_rgb
+from hourglass.data.loading.pixels import to_rgb
 from hourglass.drawing import draw
 from hourglass.weights import calibration as confidence
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.loading.pixels import RGB
+from hourglass.core import files
+from hourglass.core.arrays import RGB
 from hourglass.inference.video.frames import Selection, VideoError
 
 _DEMUX_FAILURES = 16
@@ -23,13 +24,13 @@ def load_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise VideoError("video needs PyAV: pip install 'hourglass-pose[video]'") from error
+        raise VideoError("video needs PyAV: pip install -e '.[video]'") from error
     return av
 
 
 def reason(error: Exception) -> str:
     """What FFmpeg says of an error, without its error numbers and its own function names."""
-    text = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    text = files.reason(error)
     # A tuple whose last part, or its last part, is the sentence.
     log: Any = getattr(error, "log", None)
     while isinstance(log, tuple) and log:

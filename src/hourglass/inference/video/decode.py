@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.loading.pixels import RGB
+from hourglass.core.arrays import RGB
 from hourglass.inference.video.container import (
     load_av,
     open_container,

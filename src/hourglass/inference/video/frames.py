@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.data.loading.pixels import RGB
+from hourglass.core.arrays import RGB
 
 
 class VideoError(ValueError):

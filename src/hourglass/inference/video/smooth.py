@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.floating]
-Array = npt.NDArray[np.float64]
+from hourglass.core.arrays import Float64Array, FloatArray
 
 SmoothingName = Literal["none", "one-euro", "savitzky-golay"]
 SMOOTHINGS: tuple[str, ...] = get_args(SmoothingName)
@@ -103,11 +101,11 @@ class OneEuroState:
 
     settings: OneEuro
     _time_s: float = 0.0
-    _place: Array | None = None
-    _speed: Array = field(default_factory=lambda: np.zeros(0))
-    _mass: Array = field(default_factory=lambda: np.zeros(0))
+    _place: Float64Array | None = None
+    _speed: Float64Array = field(default_factory=lambda: np.zeros(0))
+    _mass: Float64Array = field(default_factory=lambda: np.zeros(0))
 
-    def step(self, keypoints: FloatArray, scores: FloatArray, time_s: float, size_px: float) -> Array:
+    def step(self, keypoints: FloatArray, scores: FloatArray, time_s: float, size_px: float) -> Float64Array:
         """Joints (J, 2) as filtered up to now; `scores` (J,). Raises ValueError when time stands still."""
         points, weight = np.asarray(keypoints, np.float64), _weights(scores)
         if self._place is None:
@@ -148,7 +146,7 @@ def one_euro(
     times_s: FloatArray,
     settings: OneEuro | None = None,
     size_px: float | FloatArray = 1.0,
-) -> Array:
+) -> Float64Array:
     """The 1-euro filter over a whole track: (T, J, 2) from joints (T, J, 2), scores (T, J), times (T,).
 
     `size_px` is the person's size in pixels, for all frames or (T,). Raises ValueError when shapes disagree
@@ -165,7 +163,7 @@ def one_euro(
 
 def savitzky_golay(
     keypoints: FloatArray, scores: FloatArray, times_s: FloatArray, settings: SavitzkyGolay | None = None
-) -> Array:
+) -> Float64Array:
     """A polynomial fitted around every frame: (T, J, 2) from joints (T, J, 2), scores (T, J), times (T,).
 
     Frame i becomes the value at its own time of the polynomial that is nearest, in weighted least squares,
@@ -185,8 +183,12 @@ def savitzky_golay(
 
 
 def local_fit(
-    points: Array, weights: Array, apart_s: Array, fallback: Array, settings: SavitzkyGolay
-) -> Array:
+    points: Float64Array,
+    weights: Float64Array,
+    apart_s: Float64Array,
+    fallback: Float64Array,
+    settings: SavitzkyGolay,
+) -> Float64Array:
     """Values at 0 s of polynomials fitted to W frames each.
 
     Args:
@@ -208,7 +210,7 @@ def local_fit(
     return np.asarray(fallback + np.where(mass > 0, 1.0, 0.0)[..., None] * solved[..., 0, :])
 
 
-def accelerations(keypoints: FloatArray, times_s: FloatArray) -> Array:
+def accelerations(keypoints: FloatArray, times_s: FloatArray) -> Float64Array:
     """(T - 2, J, 2) px/s^2: second divided differences of joints (T, J, 2) at times (T,)."""
     points, times = np.asarray(keypoints, np.float64), np.asarray(times_s, np.float64)
     gaps = np.diff(times)
@@ -223,17 +225,19 @@ def jitter(keypoints: FloatArray, times_s: FloatArray) -> float:
     return float(np.linalg.norm(accelerations(keypoints, times_s), axis=-1).mean())
 
 
-def _weights(scores: FloatArray) -> Array:
+def _weights(scores: FloatArray) -> Float64Array:
     return np.clip(np.asarray(scores, np.float64), 0.0, 1.0)
 
 
-def _share(cutoff_hz: Array, passed_s: float) -> Array:
+def _share(cutoff_hz: Float64Array, passed_s: float) -> Float64Array:
     """How much of the way to a new value a first-order low-pass goes within a time step."""
     turn = 2 * np.pi * cutoff_hz * passed_s
     return np.asarray(turn / (turn + 1))
 
 
-def _check(keypoints: FloatArray, scores: FloatArray, times_s: FloatArray) -> tuple[Array, Array, Array]:
+def _check(
+    keypoints: FloatArray, scores: FloatArray, times_s: FloatArray
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     points, times = np.asarray(keypoints, np.float64), np.asarray(times_s, np.float64)
     if points.ndim != 3 or points.shape[-1] != 2:
         raise ValueError(f"keypoints have the shape {points.shape}, expected (T, J, 2)")

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from hourglass.core.arrays import RGB
 from hourglass.core.geometry import box_around
-from hourglass.data.loading.pixels import RGB
 from hourglass.inference.detection.boxes import Boxes, overlaps
 from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import SEEN, Predictor, Request, Square

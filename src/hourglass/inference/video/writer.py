@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hourglass.data.loading.pixels import RGB
+from hourglass.core.arrays import RGB
 from hourglass.inference.video.container import load_av, reason
 from hourglass.inference.video.frames import Clip, VideoError
 

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from hourglass.core.files import reason
 from hourglass.engines.engine import EngineError, Signature, example
 from hourglass.engines.onnx_engine import OnnxNetwork, convert
 from hourglass.inference import predictor
@@ -99,7 +100,7 @@ def _check_free(folder: Path) -> None:
     try:
         TemporaryDirectory(dir=parent).cleanup()  # found out now rather than after a minute's work
     except OSError as error:
-        raise OSError(f"cannot write {folder}: {parent} can't be written to ({error.strerror})") from error
+        raise OSError(f"cannot write {folder}: {parent} can't be written to ({reason(error)})") from error
 
 
 def _check_size(network: nn.Module, facts: WeightFacts) -> None:
@@ -116,9 +117,7 @@ def _licences() -> dict[str, bytes]:
     try:
         place = resources.files("onnxruntime")
     except ImportError as error:
-        raise EngineError(
-            f"onnxruntime is missing ({error}); pip install 'hourglass-pose[export]'"
-        ) from error
+        raise EngineError(f"onnxruntime is missing ({error}); pip install -e '.[export]'") from error
     names = ("LICENSE", "ThirdPartyNotices.txt")
     return {f"runtime/{name}": (place / name).read_bytes() for name in names}
 
@@ -188,6 +187,6 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
             folder.rmdir()  # the empty one that was checked before
         part.rename(folder)
     except OSError as error:
-        raise OSError(f"cannot write {folder}: {error.strerror or error}") from error
+        raise OSError(f"cannot write {folder}: {reason(error)}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

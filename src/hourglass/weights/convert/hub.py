@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.core.files import (
+    reason,
     write_atomically,
     write_text_atomically,
 )
@@ -19,7 +20,7 @@ from hourglass.weights.checkpoint import (
 )
 from hourglass.weights.convert.published_sources import source_of
 from hourglass.weights.load import load_network
-from hourglass.weights.published import HUB_FILE, hub_errors, reason, resolve
+from hourglass.weights.published import HUB_FILE, hub_errors, resolve
 
 CARD = "README.md"
 CONFIG = "config.json"
@@ -104,7 +105,7 @@ def push_to_hub(weights: str | Path | None, repository: str, private: bool = Fal
                 repo_id=repository, folder_path=folder, commit_message="Upload weights with hourglass"
             )
         except refusals as error:
-            raise OSError(f"{repository} can't be uploaded: {reason(error)}") from error
+            raise OSError(f"{repository} can't be uploaded: {reason(error, first_line=True)}") from error
     return str(commit)
 
 
@@ -176,7 +177,12 @@ def _limits(facts: WeightFacts) -> list[str]:
         "People, poses and photos unlike the training data's are foreign to it, and errors need not be "
         "spread evenly over ages, bodies and clothes.",
         "Left and right are confused most often, on people seen from behind or upside down.",
-        "Scores are heights of heatmap peaks, not calibrated probabilities.",
+        "Scores are heights of heatmap peaks, not probabilities"
+        + (
+            "."
+            if facts.calibration is None
+            else "; the confidences beside them are calibrated on the data above."
+        ),
         "Photos of people come with terms of their own: see those of the training data before other uses.",
     ]
     if facts.source:

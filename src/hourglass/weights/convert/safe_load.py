@@ -13,6 +13,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
+from hourglass.core.files import reason
 from hourglass.weights.checkpoint import FORMAT, WeightsError
 
 _PREFIXES = ("module.", "model.")
@@ -46,7 +47,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         with open(path, "rb") as file:
             start = file.read(9)
     except OSError as error:
-        raise WeightsError(f"{path} can't be read: {error.strerror or error}") from error
+        raise WeightsError(f"{path} can't be read: {reason(error)}") from error
     if start[8:] == b"{":
         state = _read_safetensors(path)
     else:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hourglass.core.files import reason
 from hourglass.weights.checkpoint import WeightsError
 
 _NIL, _NUMBER, _STRING, _TABLE, _OBJECT, _BOOLEAN = range(6)
@@ -126,7 +127,7 @@ def read_torch7(path: Path) -> Value:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"{path} can't be read: {error.strerror or error}") from error
+        raise WeightsError(f"{path} can't be read: {reason(error)}") from error
     if raw[:2].strip().isdigit() and raw[1:2] == b"\n":
         raise WeightsError(f"{path} is in Torch7's text form; save it again in the binary one")
     reader = _Reader(raw, path)
