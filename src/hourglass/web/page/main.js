@@ -52,6 +52,9 @@ async function meetNetworks() {
 async function useNetwork(network) {
   state.network = null;
   state.asking?.abort();
+  video.halt();
+  const wasLive = state.mode === "live";
+  if (wasLive) live.stop();
   await api.load(network, (text) => {
     $("model").textContent = text;
   });
@@ -60,6 +63,7 @@ async function useNetwork(network) {
   $("model").textContent = `${network.name}: ${stacks}${network.skeleton.joints.length} joints, squares of ${network.input_px} px, ${api.runsOn()}.`;
   if (state.mode === "picture") await ask();
   if (state.mode === "video") await readVideo();
+  if (wasLive) goLive();
 }
 
 // Leave what is shown now; the picture itself stays where `mode` is picture.
