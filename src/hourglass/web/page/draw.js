@@ -98,7 +98,7 @@ function personGroup({ id, joints, before, sidePx, dimmed }, skeleton, frame, op
     group.append(element("circle", { cx: x, cy: y, r: radius + 0.45 * line, fill: sure ? DARK : "none", stroke: DARK, "stroke-width": 0.3 * line }));
     group.append(spot);
     if (points) group.append(element("circle", { class: "hit", ...facts, cx: x, cy: y, r: 3 * radius, fill: "transparent" }));
-    if (names) group.append(element("text", { x: x + 2 * radius, y: y + radius, "font-size": 4.5 * line, fill: "#fff", stroke: DARK, "stroke-width": line, "paint-order": "stroke", "font-family": "system-ui, sans-serif", "pointer-events": "none" }, plain(name)));
+    if (names && sure) group.append(element("text", { x: x + 2 * radius, y: y + radius, "font-size": 3.6 * line, fill: "#fff", stroke: DARK, "stroke-width": 0.8 * line, "paint-order": "stroke", "font-family": "system-ui, sans-serif", "pointer-events": "none" }, plain(name)));
   }
   return group;
 }

@@ -40,7 +40,7 @@ export class Follower {
     return this.known.map(({ box }) => box.map((value) => value.toFixed(1)).join(",")).join(";");
   }
 
-  // The same people with an `id` each that stays from frame to frame.
+  // The same people with an `id` each that stays from frame to frame, and `sure`, whether there seems to be one.
   follow(people, { width, height }) {
     const before = [...this.known];
     const rows = people.map((person) => {
@@ -61,6 +61,6 @@ export class Follower {
       while (used.has(row.id)) row.id += 1;
     }
     this.known = rows.filter(({ box }) => box).map(({ id, box }) => ({ id, box }));
-    return rows.map(({ person, id }) => ({ ...person, id })).sort((a, b) => a.id - b.id);
+    return rows.map(({ person, id, box }) => ({ ...person, id, sure: Boolean(box) })).sort((a, b) => a.id - b.id);
   }
 }

@@ -84,7 +84,8 @@ export async function run({ device, several, pose, started, shown }) {
     }
     if (mine.signal.aborted) return;
     const [image] = answer.images;
-    const people = follower.follow(image.people, image);
+    // Without a finder every frame is taken to show somebody: an empty room doesn't.
+    const people = follower.follow(image.people, image).filter(({ sure }) => sure);
     times.push(performance.now());
     while (times.length > 30 || (times.length > 2 && times.at(-1) - times[0] > 2000)) times.shift();
     const rate = times.length > 1 ? (1000 * (times.length - 1)) / (times.at(-1) - times[0]) : 0;

@@ -60,7 +60,8 @@ async function useNetwork(network) {
   });
   state.network = network;
   const stacks = network.stages > 1 ? `${network.stages} stacks, ` : "";
-  $("model").textContent = `${network.name}: ${stacks}${network.skeleton.joints.length} joints, squares of ${network.input_px} px, ${api.runsOn()}.`;
+  const name = $("network-label").hidden ? `${network.name}: ` : "";
+  $("model").textContent = `${name}${stacks}${network.skeleton.joints.length} joints, squares of ${network.input_px} px, ${api.runsOn()}.`;
   if (state.mode === "picture") await ask();
   if (state.mode === "video") await readVideo();
   if (wasLive) goLive();
