@@ -25,7 +25,7 @@ TIMEOUT_MS = 90_000
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 QUIET += " --disable-component-update --disable-sync"
 
-# Where each joint is on the screen, brought back to the picture's pixels by where the picture is on the screen.
+# Where each joint is on the screen, in the picture's pixels by where that is on the screen.
 PLACES = """(svg) => {
   const seen = svg.parentElement.getBoundingClientRect();
   const [x0, y0, width, height] = svg.getAttribute('viewBox').split(' ').map(Number);
@@ -70,7 +70,7 @@ def opened(browser: Any, url: str) -> Iterator[Any]:
 
 
 def places(page: Any, stack: int | None = None, person: int = 0) -> dict[str, list[float]]:
-    """Where a person's joints are drawn, in the picture's pixels: on the large picture, or as a stack has them."""
+    """Where a person's joints are drawn, in the picture's pixels: on the large picture, or a stack's."""
     svg = "#overlay" if stack is None else f"figure[data-stack='{stack}'] svg"
     found: dict[str, list[float]] = page.eval_on_selector(svg, PLACES)
     own = f"{person} "
@@ -99,7 +99,7 @@ def download(page: Any, button: str) -> tuple[str, bytes]:
 
 
 def camera_words(film: Path, image: npt.NDArray[np.uint8]) -> tuple[str, ...]:
-    """A browser's words for a camera that sees nothing but this picture (H, W, 3), written to a file for it."""
+    """A browser's words for a camera that sees only this picture (H, W, 3), written to a file for it."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=95)
     film.write_bytes(8 * file.getvalue())

@@ -223,9 +223,7 @@ def _export_web(
     for network, _ in networks:
         check_plain(network)
     (network, facts), *others = networks
-    write_web(
-        out, network, facts, stacks=_count(stacks), others=others, runtime=runtime, progress=_say
-    )
+    write_web(out, network, facts, stacks=_count(stacks), others=others, runtime=runtime, progress=_say)
     files = sorted(str(file) for file in out.rglob("*") if file.is_file())
     _write_json(json, {"out": str(out), "to": "web", "weights": facts.name, "stacks": stacks, "files": files})
     if json != "-":

@@ -60,9 +60,7 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.budget = Budget(int(settings.memory_mb * 1e6))
-        self.networks = {
-            one.facts.name: Network(one, settings, self.metrics) for one in (predictor, *others)
-        }
+        self.networks = {one.facts.name: Network(one, settings, self.metrics) for one in (predictor, *others)}
         self._first = self.networks[predictor.facts.name]
         self._threads = ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2)), "hourglass-pictures")
 
@@ -131,7 +129,7 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     async def sample(self, name: str) -> bytes:
-        """A photo by name or a rendered sample by number, as JPEG; raises Refused (404) where there is none."""
+        """A photo by name or a rendered sample by number, as JPEG; raises Refused (404) for others."""
         if name in PHOTOS:
             return photo_jpeg(name)
         number = int(name) if name.isascii() and name.isdigit() and len(name) < 4 else -1
@@ -187,7 +185,6 @@ def create_app(
         summary="2D human pose estimation with Stacked Hourglass networks",
         docs_url=None,  # FastAPI's page loads scripts from elsewhere; ours is `web/server/docs.html`
         redoc_url=None,
-        root_path=settings.root_path,
         lifespan=lifespan,
         exception_handlers={Refused: refused, HTTPException: http_error},
     )
@@ -199,7 +196,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["Retry-After"],
         )
-    app.add_middleware(Guard, metrics=service.metrics)
+    app.add_middleware(Guard, metrics=service.metrics, root_path=settings.root_path)
     app.state.service = service
     _add_api(app, service)
     _add_page(app, service)

@@ -44,14 +44,17 @@ HEADERS = (
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: App, metrics: Metrics) -> None:
+    def __init__(self, app: App, metrics: Metrics, root_path: str = "") -> None:
         self.app = app
         self.metrics = metrics
+        self.root_path = root_path
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        # Routes are found with this path before them and without, as proxies leave it on or cut it off.
+        scope["root_path"] = self.root_path
         began_s, status = time.monotonic(), 0
 
         async def guarded(message: Message) -> None:

@@ -41,7 +41,7 @@ FILES = {
 }
 """What a page needs of the package: its name here (every host knows these kinds), its name there, sha256.
 
-The first two run networks anywhere; the other two on a graphics processor, and are fetched only where there is one.
+The first two run networks anywhere; the other two on a graphics processor, and are fetched only where one is.
 """
 _LARGEST = 64_000_000
 

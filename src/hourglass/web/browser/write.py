@@ -146,7 +146,7 @@ def _licences() -> dict[str, bytes]:
 def _network_files(
     network: nn.Module, facts: WeightFacts, stacks: int | None, samples: list[bytes], folder: str
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """A network's files in that folder of the page: itself and its readings; and what the page is told of it."""
+    """A network's files in that folder of the page, itself and its readings, and what the page is told."""
     output = str(network.output)
     heatmaps = output != "coordinates"
     with torch.inference_mode():

@@ -27,7 +27,9 @@ export function drawPlot(frames, duration, joint, what, word) {
   const values = [...lines.values()].flat().map(([, value]) => value);
   let [low, high] = what === "sure" ? [0, 1] : [Math.min(...values), Math.max(...values)];
   if (!values.length) [low, high] = [0, 1];
-  if (high - low < 1e-6) [low, high] = [low - 1, high + 1];
+  // A joint that trembles by a pixel should not look as one that moves.
+  const least = what === "sure" ? 0 : 30;
+  if (high - low < least) [low, high] = [(low + high - least) / 2, (low + high + least) / 2];
   const x = (time) => LEFT + ((WIDTH - LEFT - 6) * time) / duration;
   // Pixels are counted downwards, in the picture and so in the plot.
   const share = (value) => (what === "y" ? (value - low) / (high - low) : (high - value) / (high - low));

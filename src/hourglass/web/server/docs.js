@@ -39,13 +39,13 @@ function table(titles, rows) {
     row.append(name, ...rest.map((text) => make("td", text)));
     made.tBodies[0].append(row);
   }
-  const scroll = make("div", "", { class: "scroll", tabindex: 0, role: "region", "aria-label": titles.join(", ") });
+  const scroll = make("div", "", { class: "scroll", tabindex: 0, role: "group", "aria-label": titles.join(", ") });
   scroll.append(made);
   return scroll;
 }
 
 function code(text, label) {
-  return make("pre", text, { tabindex: 0, role: "region", "aria-label": label });
+  return make("pre", text, { tabindex: 0, role: "group", "aria-label": label });
 }
 
 function folded(title, ...content) {
