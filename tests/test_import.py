@@ -17,9 +17,9 @@ def run(code: str) -> str:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = """
 import sys, time
-start = time.perf_counter()
+start = time.process_time()
 import hourglass
-took = time.perf_counter() - start
+took = time.process_time() - start
 heavy = {"torch", "numpy", "cv2", "PIL", "matplotlib", "scipy"} & set(sys.modules)
 print(took < 0.1, sorted(heavy))
 """

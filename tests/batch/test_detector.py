@@ -11,6 +11,7 @@ from hourglass.batch.items import picture_items
 from hourglass.batch.options import Answering
 from hourglass.batch.run import _detector
 from hourglass.batch.worker import Job, Worker
+from hourglass.weights.published import bundled_weights
 from inference.detection.yolox_files import finished_file
 
 DETS = [(5, 5, 45, 55, 0.9), (5, 5, 45, 55, 0.8), (40, 5, 70, 55, 0.5), (0, 0, 9, 9, 0.1)]
@@ -54,7 +55,12 @@ def test_its_options_and_boxes_that_are_given_count(weights: Path, tmp_path: Pat
 
 
 def test_what_a_second_run_must_agree_with(tmp_path: Path) -> None:
-    assert _detector(Answering()) == (None, None)
+    assert _detector(Answering(detector="none")) == (None, None)
+    bundled, told = _detector(Answering())
+    assert bundled == bundled_weights()["people_finder"].read_bytes()
+    assert told is not None
+    assert told["name"] == "people_finder.safetensors"
+    assert 0 < told["min_score"] < 1
     file = finished_file(tmp_path / "yolox.onnx", DETS, [0] * 4, 80)
     content, said = _detector(Answering(detector=str(file)))
     assert content == file.read_bytes()

@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from hourglass.batch.follow import BatchError, in_one_sentence
+from hourglass.batch.follow import Bar, BatchError, clock, describe, how_far, in_one_sentence, write_summary
 from hourglass.batch.options import Progress, Summary
-from hourglass.batch.progress import Bar, clock, describe, how_far, write_summary
 
 SUMMARY = Summary("out", "tiny", 1200, 1300, 2, 40, 5, 3, 2, 3723.4, 0.32)
 

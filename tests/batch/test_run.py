@@ -165,6 +165,7 @@ def test_shards_and_one_that_breaks_off(weights: Path, predictor: Predictor, tmp
     assert_once(rows_of(tmp_path / "out"), ["a.tar/x/1", "a.tar/x/2", "b.tar/0", "b.tar/1", "b.tar/2"])
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed_and_every_row_is_there_once(
     weights: Path, predictor: Predictor, tmp_path: Path, ray_folder: Path
 ) -> None:

@@ -19,6 +19,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the toy sizes are for a CPU")
 def test_everything_is_measured_at_toy_size(tmp_path: Path) -> None:
     done = run("--toy", "--rounds", "1", "--json", str(tmp_path / "gpu.json"))

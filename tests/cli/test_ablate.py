@@ -61,5 +61,5 @@ def test_being_stopped_says_how_to_go_on(
 
 
 def test_an_unknown_set_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"no set 'nothing'.*capacity, designs, mssh, systems"):
+    with pytest.raises(ValueError, match=r"no set 'nothing'.*capacity, designs, flic_capacity, .*systems"):
         run("ablate", "nothing")

@@ -52,6 +52,23 @@ def test_there_and_back(lsp: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(back, there)
 
 
+def test_labels_of_a_tool(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text(
+        "scorer,a,a,a,a,a,a\nbodyparts,nose,nose,ear.L,ear.L,ear.R,ear.R\ncoords,x,y,x,y,x,y\n"
+        "day/1.png,1,2,3,4,5,6\n"
+    )
+    answer = run(labels, tmp_path / "people.json")
+    assert answer.exit_code == 0
+    assert "1 people in 1 pictures, 3 joints labelled, 0 of them hidden; deeplabcut to coco" in answer.stderr
+    assert "left and right: ear.L and ear.R" in answer.stderr
+    assert read_annotations(tmp_path / "people.json").keypoints[0].tolist() == [[1, 2], [3, 4], [5, 6]]
+    with pytest.raises(
+        ValueError, match=r"--frames is for SLEAP's projects \(\.slp\), not for .*labels\.csv"
+    ):
+        run(labels, tmp_path / "again.json", "--frames", tmp_path / "frames")
+
+
 def test_another_skeleton_is_told_joint_by_joint(lsp: Path, tmp_path: Path) -> None:
     out = tmp_path / "people.json"
     report = report_of(lsp, out, "--skeleton", "mpii16")
@@ -137,7 +154,7 @@ def test_pictures_tell_their_sizes(lsp: Path, tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (("out.json", "--to", "voc"), "--to 'voc' is not one of coco, mpii"),
-        (("out.json", "--skeleton", "hand"), "--skeleton 'hand' is not one of coco17, flic11"),
+        (("out.json", "--skeleton", "hand"), "--skeleton 'hand' is not one of body19, coco17"),
         (("out.json", "--json", "."), "--json . is a folder"),
         (("out.json", "--split", "dev"), "LSP has no split 'dev'; it has train, test"),
         (("out.json", "--category", "dog"), "is no COCO file and has no categories"),

@@ -154,6 +154,48 @@ def test_each_option_of_the_network_changes_the_answer(weights: str, lspet: str,
         assert np.allclose(one["keypoints"], other["keypoints"], atol=0.5)
 
 
+def two_stacks(path: Path) -> str:
+    facts = WeightFacts(
+        name="two",
+        network=NetworkRecipe(stacks=2, features=8, depth=2),
+        skeleton=LSP14,
+        input_px=32,
+        mean=(0.4, 0.4, 0.4),
+        std=(0.2, 0.2, 0.2),
+    )
+    torch.manual_seed(1)
+    save_weights(path, network_from_facts(facts).state_dict(), facts)
+    return str(path)
+
+
+def test_every_stage_is_scored_and_drawn(lspet: str, tmp_path: Path) -> None:
+    weights, figure = two_stacks(tmp_path / "two.safetensors"), tmp_path / "deep" / "f.svg"
+    good = (weights, "--root", lspet, "--out", tmp_path)
+    told = report(*good, "--each-stage", "--figure", figure)
+    first, last = told["stages"]
+    groups = ["head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle", "mean"]
+    assert list(first) == list(last) == groups
+    scores = told["metrics"]["PCK@0.2"]
+    assert last["mean"] == scores["mean"]
+    assert last["knee"] == pytest.approx((scores["left_knee"] + scores["right_knee"]) / 2, abs=1e-3)
+    assert first != last
+    text = figure.read_text()
+    assert all(word in text for word in ("stage 1", "stage 2", "wrist", "distance / torso"))
+    assert "stages" not in report(*good)
+    result = run(*good, "--each-stage")
+    assert "PCK@0.2 stage by stage: two on lspet val" in result.stdout
+
+
+def test_the_last_stage_of_a_file_of_predictions_is_drawn_too(
+    weights: str, lspet: str, tmp_path: Path
+) -> None:
+    file = report(weights, "--root", lspet, "--out", tmp_path)["predictions"]
+    place = tmp_path / "f.png"
+    told = report("--predictions", file, "--root", lspet, "--out", tmp_path, "--figure", place)
+    assert told["figure"] == str(place)
+    assert cv2.imread(str(place)) is not None
+
+
 def test_synthetic_people_need_no_data(tmp_path: Path) -> None:
     weights = tiny_weights(tmp_path / "w.safetensors", MPII16)
     told = report(weights, "--data", "synthetic", "--people", 2, "--out", tmp_path)
@@ -161,10 +203,9 @@ def test_synthetic_people_need_no_data(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_skeleton_are_refused(lspet: str, tmp_path: Path) -> None:
-    weights = tiny_weights(tmp_path / "w.safetensors", MPII16)
+    weights = tiny_weights(tmp_path / "w.safetensors", Skeleton("mouse", ("snout", "tail")))
     message = refused(weights, "--root", lspet, "--out", tmp_path)
-    assert "'mpii16'" in message
-    assert "'lsp14'" in message
+    assert "the skeletons lsp14 and mouse have 0 joints in common" in message
 
 
 def test_what_cannot_be_done_is_refused_by_name(weights: str, lspet: str, tmp_path: Path) -> None:
@@ -172,12 +213,20 @@ def test_what_cannot_be_done_is_refused_by_name(weights: str, lspet: str, tmp_pa
     (tmp_path / "file").write_text("")
     assert "not both" in refused(*good, "--predictions", tmp_path / "file")
     assert "--precision 'fp8'" in refused(*good, "--precision", "fp8")
-    assert "the device 'abacus'" in refused(*good, "--device", "abacus")
+    assert "the device must be auto, cpu, cuda or cuda:N, got 'abacus'" in refused(
+        *good, "--device", "abacus"
+    )
     assert "data.name: 'imagenet'" in refused(*good, "--data", "imagenet")
     assert "no weights 'hg99'" in refused("hg99", *good[1:])
     assert "must be positive" in refused(*good, "--threshold", 0)
     assert "file" in refused(weights, "--root", lspet, "--out", tmp_path / "file")
     assert "is a folder" in refused(*good, "--json", tmp_path)
+    assert "--figure" in refused(*good, "--figure", tmp_path)
+    stages = "--each-stage"
+    assert "runs the whole network" in refused(*good, stages, "--stacks", 1)
+    assert "holds its last answer alone" in refused("--predictions", tmp_path / "file", stages)
+    boxes = ("--boxes", tmp_path / "file", "--data", "coco", "--annotations", tmp_path / "file")
+    assert "is about PCK" in refused(*good, stages, *boxes)
     assert "file" in refused("--predictions", tmp_path / "file", "--root", lspet, "--out", tmp_path / "out")
     assert "gone" in refused("--predictions", tmp_path / "gone", "--root", lspet, "--out", tmp_path / "out")
     assert "gone" in refused(weights, "--root", tmp_path / "gone", "--out", tmp_path / "out")

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -189,3 +190,37 @@ def test_what_cannot_be_done_is_refused_by_name(coco: SimpleNamespace) -> None:
     assert "not a list of boxes" in refused(*coco.data, "--boxes", coco.annotations)
     assert "(--annotations) is missing" in refused("--data", "coco", "--root", coco.photos, *good[6:8])
     assert "that scores 2 or more" in refused(*good, "--min-score", 2)
+
+
+def coloured(image: np.ndarray) -> list[list[float]]:
+    """The frame around everything that isn't black, twice, as a careless detector gives it."""
+    rows, columns = np.nonzero(image.max(axis=2) > 40)
+    if not len(rows):
+        return []
+    x, y, right, bottom = columns.min() - 12, rows.min() - 12, columns.max() + 13, rows.max() + 13
+    return [[x, y, right - x, bottom - y, 0.9], [x + 2, y - 1, right - x, bottom - y, 0.8]]
+
+
+def test_whole_photos_without_a_given_box(coco: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector looks at every photo, the network at what it finds, and everybody counts once."""
+    monkeypatch.setattr("hourglass.cli.options.open_detector", lambda name, min_score: coloured)
+    once = report(*coco.data, "--detector", "mine", "--results", coco.root / "once.json")
+    assert once["oks"]["detections"] == 5
+    assert once["oks"]["pictures"] == 6
+    assert once["oks"]["scores"]["AP"] > 90
+    assert once["detector"] == "mine"
+    assert "metrics" not in once
+    boxes = json.loads((coco.root / "out" / "boxes.json").read_text())
+    assert [box["score"] for box in boxes] == [0.9, 0.8] * 5
+    all_of_them = report(*coco.data, "--detector", "mine", "--nms", "1")
+    assert all_of_them["oks"]["detections"] == 10
+    given = report(*coco.data, "--boxes", coco.root / "out" / "boxes.json", "--min-score", "0.85")
+    assert given["oks"]["scores"] == once["oks"]["scores"]
+
+
+def test_where_people_are_is_said_once(coco: SimpleNamespace) -> None:
+    assert "each say where the people are" in refused(*coco.data, "--detector", "x", "--boxes", coco.boxes)
+    assert "--detector is for --data coco" in refused("--data", "lspet", "--detector", "x")
+    assert "--detector none finds nobody" in refused(*coco.data, "--detector", "none")
+    assert "about --boxes or --detector" in refused(*coco.data, "--min-score", "0.5")
+    assert "leave it away with --detector" in refused(*coco.data, "--detector", "x", "--people", "3")

@@ -13,7 +13,7 @@ from hourglass.cli.main import app
 from hourglass.core.skeleton import LSP14
 from hourglass.export import people, run
 from hourglass.export.parity import Tolerance
-from hourglass.inference.sinks import write_picture
+from hourglass.inference.inputs_outputs import write_picture
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.synthetic.render import render

@@ -104,12 +104,14 @@ def test_boxes_on_the_command_line_stay_unless_asked(weights: Path, photo: Path)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--detector", "yolov9"), "no detector yolov9: give an ONNX file of YOLOX, or yolox-nano"),
+        (("--detector", "yolov9"), "no detector yolov9: give weights of a people finder, an ONNX"),
         (("--detector", "x", "--box", "1,2,3,4"), "--box and --detector each say where the people are"),
         (("--boxes", "x.json", "--box", "1,2,3,4"), "--box and --boxes each say"),
-        (("--min-score", "0.5"), "--min-score is about the boxes of --detector or --boxes"),
+        (("--min-score", "0.5", "--box", "1,2,3,4"), "--min-score is about the boxes of a detector"),
+        (("--min-score", "0.5", "--detector", "none"), "--min-score is about the boxes of a detector"),
+        (("--min-score", "1.5"), "--min-score 1.5 must lie between 0 and 1"),
         (("--detector", "yolox-s", "--min-score", "2"), "--min-score 2 must lie between 0 and 1"),
-        (("--nms", "0.5"), "--nms is about the people of --detector, --boxes or --box"),
+        (("--nms", "0.5", "--detector", "none"), "--nms is about several people in a picture"),
         (("--detector", "yolox-s", "--nms", "1.5"), "--nms 1.5 must lie between 0 and 1"),
         (("--detector", "yolox-s", "--detect-every", "9"), "--detect-every: only for a video"),
     ],
@@ -133,5 +135,5 @@ def test_a_video_with_a_detector_follows_everybody(weights: Path, tmp_path: Path
     assert [person["person"] for person in rows[0]["people"]] == [0, 1]
     assert [person["box_score"] for person in rows[0]["people"]] == [0.9, 0.8]
     assert f"detector {detector} None None 3" in rows[0]["run"]
-    alone = run(clip, weights, "--detect-every", 3)
-    assert "--detect-every is about the people of --detector" in str(alone.exception)
+    alone = run(clip, weights, "--detect-every", 3, "--detector", "none")
+    assert "--detect-every is about the people whom a detector finds" in str(alone.exception)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -152,9 +153,28 @@ def test_options_that_make_no_sense(folder: Path) -> None:
     assert "only for one protocol" in refused(*arguments, "--threshold", 0.2)
     assert "is one split by itself" in refused(*arguments, "--split", "val")
     assert "--curves go into the JSON" in refused(*arguments, "--curves")
+    for protocol in ("all", "coco"):
+        told = refused(*arguments, "--protocol", protocol, "--figure", "f.png")
+        assert told == "--figure draws the curves of one protocol of joints; name it with --protocol"
+    assert "is a folder" in refused(*arguments, "--protocol", "hrnet", "--figure", folder)
     assert run(*arguments, "--bootstrap", -3).exit_code == 2
     assert run(*arguments, "--count-from", 2).exit_code == 2
     assert run(folder / "good.h5").exit_code == 2
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_curves_of_each_joint_as_a_picture(folder: Path, tmp_path: Path, ending: str) -> None:
+    place = tmp_path / "new" / f"f.{ending}"
+    options = ("--truth", folder / "valid.h5", "--protocol", "hrnet", "--against", folder / "bad.h5")
+    assert run(folder / "good.h5", *options, "--figure", place).exit_code == 0
+    if ending == "png":
+        image = cv2.imread(str(place))
+        assert image is not None
+        assert image.std() > 5
+        return
+    text = place.read_text()
+    for word in ("good.h5", "bad.h5", "wrist", "mean", "0.6 x head box diagonal"):
+        assert word in text, word
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -77,7 +77,7 @@ def test_an_open_door_is_pointed_out(served: list[Any]) -> None:
         (["no-such-weights", "--port", "0"], "no weights 'no-such-weights'"),
         (["--port", "0", "--backend", "abacus"], "abacus"),
         (["--port", "0", "--detector", "best"], "there is no detector best"),
-        (["--port", "0", "--min-score", "0.5"], "--min-score is about the boxes of --detector"),
+        (["--port", "0", "--min-score", "0.5", "--detector", "none"], "--min-score is about the boxes"),
         (["--port", "0", "--host", "300.1.1.1"], "--host 300.1.1.1"),
     ],
 )

@@ -242,6 +242,22 @@ def test_custom_category_with_one_based_limbs_and_names_by_side() -> None:
         # A word that merely holds the letters has no partner and stays.
         (["leftover", "rump"], [0, 1]),
         (["left_paw", "right_hoof"], [0, 1]),
+        (["shoulder.L", "neck", "shoulder.R"], [2, 1, 0]),
+        (["LFoot", "RFoot", "LHand"], [1, 0, 2]),
+        (["R Foot", "L Foot"], [1, 0]),
+        (["lf_paw", "rf_paw", "rh_paw", "lh_paw"], [1, 0, 3, 2]),
+        (["leftShoulder", "rightShoulder"], [1, 0]),
+        (["L_Eye", "R_Eye", "L_F_Paw", "R_F_Paw", "Root of tail"], [1, 0, 3, 2, 4]),
+        (["snout", "leftear", "rightear", "tailbase"], [0, 2, 1, 3]),
+        (["earL", "earR", "pawFL", "pawFR", "FL", "FR"], [1, 0, 3, 2, 5, 4]),
+        (["lsho", "rsho", "eye (L)", "eye (R)", "ear-l", "ear-r"], [1, 0, 3, 2, 5, 4]),
+        # Front and rear, left and right: rl is rear left, lr is left rear.
+        (["fl", "fr", "rl", "rr"], [1, 0, 3, 2]),
+        (["lf", "rf", "lr", "rr"], [1, 0, 3, 2]),
+        # The same letters in other places, other languages, and numbers that differ mean nothing.
+        (["tail", "leg", "lip", "collar", "oil"], [0, 1, 2, 3, 4]),
+        (["pied gauche", "pied droite"], [0, 1]),
+        (["paw1LH", "paw4RH"], [0, 1]),
     ],
 )
 def test_pairs_are_found_by_name(names: list[str], flip: list[int]) -> None:
@@ -250,11 +266,14 @@ def test_pairs_are_found_by_name(names: list[str], flip: list[int]) -> None:
 
 
 def test_explicit_flip_pairs_win_over_names_and_may_be_rows_or_names() -> None:
-    category = {"name": "x", "keypoints": ["left_a", "right_a", "b", "c"], "flip_pairs": [[2, 3]]}
+    category: dict[str, Any] = {"name": "x", "keypoints": ["left_a", "right_a", "b", "c"]}
+    category["flip_pairs"] = [[2, 3]]
     assert Skeleton.from_coco_category(category).flip_permutation.tolist() == [0, 1, 3, 2]
     category["flip_pairs"] = [["b", "left_a"]]
     assert Skeleton.from_coco_category(category).flip_permutation.tolist() == [2, 1, 0, 3]
-    # Said to be none: names are not asked.
+    # Null says nothing, so that the names count; an empty list says that there are none.
+    category["flip_pairs"] = None
+    assert Skeleton.from_coco_category(category).flip_permutation.tolist() == [1, 0, 2, 3]
     category["flip_pairs"] = []
     assert Skeleton.from_coco_category(category).flip_permutation.tolist() == [0, 1, 2, 3]
 
@@ -267,17 +286,42 @@ def test_torso_and_head_of_a_category_may_be_rows_or_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("limbs", "drawn", "lost"),
+    [
+        ([[1, 2], [3, 2]], [("a", "b"), ("c", "b")], 0),
+        # A row 0 shows that these count from 0.
+        ([[2, 0], [1, 2]], [("c", "a"), ("b", "c")], 0),
+        ([[1, 1], [1, 2]], [("a", "b")], 1),
+        ([[1, 2], [2, 31]], [("a", "b")], 1),
+        ([["a", "c"], ["a", "q"]], [("a", "c")], 1),
+        ([[1, 2, 3], 7, "ab", [1, None], [1.0, 3.0]], [("a", "c")], 4),
+        ({"a": 1}, [], 1),
+        (None, [], 0),
+    ],
+)
+def test_a_limb_that_is_none_is_only_not_drawn(
+    limbs: Any, drawn: list[tuple[str, str]], lost: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = Skeleton.from_coco_category({"name": "x", "keypoints": ["a", "b", "c"], "skeleton": limbs})
+    assert list(read.limbs) == drawn
+    said = f"category 'x': {lost} of the {lost + len(drawn)} limbs in 'skeleton' do not join two of its 3"
+    assert (said in caplog.text) == bool(lost)
+
+
+def test_names_of_keypoints_may_stand_in_objects() -> None:
+    names = [{"id": 7, "name": "left_ear"}, {"id": 3, "name": "right_ear"}, "nose"]
+    read = Skeleton.from_coco_category({"name": "x", "keypoints": names})
+    assert read.joints == ("left_ear", "right_ear", "nose")
+    assert read.flip_pairs == (("left_ear", "right_ear"),)
+    with pytest.raises(ValueError, match="in row 1, which names no keypoint"):
+        Skeleton.from_coco_category({"name": "x", "keypoints": ["a", {"id": 2}]})
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         pytest.param({"keypoints": []}, "'x' lists no 'keypoints'", id="empty list"),
         pytest.param({"keypoints": "abc"}, "'x' lists no 'keypoints'", id="a word"),
-        # Limbs are 1-based in COCO: 0 is no keypoint and must not become the last one.
-        pytest.param(
-            {"skeleton": [[0, 1]]}, "'skeleton' names keypoint 0, but there are 3", id="limb from 0"
-        ),
-        pytest.param(
-            {"skeleton": [[1, 4]]}, "'skeleton' names keypoint 4, but there are 3", id="limb past end"
-        ),
         pytest.param({"flip_pairs": [[-1, 0]]}, "'flip_pairs' names keypoint -1", id="flip before start"),
         pytest.param({"flip_pairs": [[0, 3]]}, "'flip_pairs' names keypoint 3", id="flip past end"),
         pytest.param({"flip_pairs": [["a", "q"]]}, "no joint 'q'", id="flip of a stranger"),

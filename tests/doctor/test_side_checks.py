@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from hourglass.core.skeleton import LSP14, Skeleton
-from hourglass.doctor.body import measure
-from hourglass.doctor.people import People
+from hourglass.doctor.people import People, measure
 from hourglass.doctor.side_checks import crossed, naming, naming_of, twisted
 
 Exchange = Callable[[np.typing.NDArray[np.float64], list[int], tuple[str, ...]], None]

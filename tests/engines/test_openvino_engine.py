@@ -55,6 +55,7 @@ def test_bf16_falls_back_and_says_so(
     assert "this processor has no bf16" in caplog.text
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_int8_is_another_network_but_a_near_one(
     network: StackedHourglass, model: Any, crops: Tensor, relative: Apart

@@ -10,10 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from colours import ANSWERS, FACTS, RGB, TRUTH, Colours, make_records, record
-from hourglass.core.skeleton import LSP14
+from hourglass.core.skeleton import LSP14, Skeleton
 from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.images import ImageError, read_image
-from hourglass.evaluation.evaluate import predict_records, score
+from hourglass.evaluation.evaluate import (
+    Predictions,
+    curves,
+    hidden_joints,
+    predict_records,
+    predict_stages,
+    score,
+    stage_scores,
+)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +153,45 @@ def test_without_any_torso_there_is_no_score() -> None:
     assert (result["people"], result["people_counted"]) == (1, 0)
 
 
+def test_a_joint_may_be_called_as_the_total_is() -> None:
+    called = {"left_shoulder": "mean", "right_hip": "pooled", "nose": "person"}
+    skeleton = replace(
+        RGB,
+        joints=tuple(called[joint] for joint in RGB.joints),
+        torso=tuple((called[a], called[b]) for a, b in RGB.torso),
+        flip_pairs=(),
+        limbs=(),
+    )
+    answers = replace(ANSWERS, skeleton=skeleton)
+    result = score(answers, [replace(person, skeleton=skeleton) for person in TRUTH])
+    assert result["metrics"]["PCK@0.2"] == {"mean": round(200 / 3, 3), "pooled": 60.0, "person": 100.0}
+    assert result["joint_metrics"]["PCK@0.2"] == {"mean": 100.0, "pooled": 0.0, "person": 100.0}
+
+
+def test_one_joint_is_measured_by_the_box_of_its_crop() -> None:
+    dot = Skeleton("dot", ("dot",))
+    # Crops of 100 px were made of boxes of 80 px: 16 px are right at 0.2, 17 are not.
+    points = np.array([[[50, 50]], [[50, 50]]], np.float32)
+    truth = [
+        PersonRecord(
+            image=b"",
+            image_id=f"{n}.png",
+            person_id=n,
+            skeleton=dot,
+            keypoints=points[n],
+            visibility=np.array([2], np.uint8),
+            center=np.array([50, 50], np.float32),
+            side_px=100.0,
+        )
+        for n in range(2)
+    ]
+    off = np.array([[[66, 50]], [[50, 67]]], np.float32)
+    answers = Predictions(np.arange(2), ("0.png", "1.png"), off, np.ones((2, 1), np.float32), dot)
+    result = score(answers, truth)
+    assert result["metrics"]["PCK@0.2"] == {"mean": 50.0, "pooled": 50.0, "dot": 50.0}
+    assert (result["reference"], result["people_counted"]) == ("box", 2)
+
+
 def test_a_score_must_be_complete() -> None:
     with pytest.raises(ValueError, match=r"no prediction for person 4 in 4\.png"):
         score(ANSWERS, [*TRUTH, record(4, [[0, 0]] * 3)])
@@ -171,3 +218,76 @@ def test_predictions_check_their_shapes() -> None:
         replace(ANSWERS, scores=ANSWERS.scores[:, :2])
     with pytest.raises(ValueError, match="a person occurs twice"):
         replace(ANSWERS, person_id=np.array([1, 2, 3, 3]))
+
+
+# Hidden joints, curves and stages
+
+
+def test_hidden_joints_by_hand() -> None:
+    # Person 1 shows all three and has one of them wrong; person 2 hides green, 11 px off in a torso of 50.
+    found = hidden_joints(ANSWERS, TRUTH)
+    assert found == {
+        "threshold": 0.2,
+        "hidden": {"counted": 1, "found": 0.0, "told": None},
+        "visible": {"counted": 4, "found": 75.0, "told": None},
+    }
+    assert score(ANSWERS, TRUTH)["hidden"] == found
+    wider = hidden_joints(ANSWERS, TRUTH, 0.22)
+    assert wider is not None
+    assert (wider["hidden"]["found"], wider["visible"]["found"]) == (100.0, 100.0)
+    # In the predictions' own order: person 2's green, which is hidden, and person 1's blue, which isn't.
+    told = replace(ANSWERS, occluded=np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]], bool))
+    flagged = hidden_joints(told, TRUTH)
+    assert flagged is not None
+    assert (flagged["hidden"]["told"], flagged["visible"]["told"]) == (100.0, 25.0)
+    seen = [replace(person, visibility=np.minimum(2 * person.visibility, 2)) for person in TRUTH]
+    assert hidden_joints(ANSWERS, seen) is None
+
+
+class Signed(nn.Module):
+    """Colours whose green map is turned over: all green joints are hidden, it says."""
+
+    output, stride = "heatmap", 4
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [maps * torch.tensor([1.0, -1.0, 1.0])[:, None, None] for maps in Colours().eval()(image)]
+
+
+def test_weights_that_tell_hidden_joints_are_asked(records: list[PersonRecord]) -> None:
+    found = predict_records(Signed(), replace(FACTS, signed=True), records, flip_test=False)
+    assert found.occluded is not None
+    assert found.occluded.tolist() == [[False, True, False]] * 5
+    told = hidden_joints(found, records)
+    assert told is not None
+    assert told["hidden"] == {"counted": 5, "found": 100.0, "told": 100.0}
+    assert told["visible"]["told"] == 0.0
+    assert predict_records(Colours(), FACTS, records).occluded is None
+
+
+def test_curves_end_at_the_score() -> None:
+    thresholds, shares = curves(ANSWERS, TRUTH, 0.2)
+    assert (thresholds[0], thresholds[-1], len(thresholds)) == (0.0, 0.2, 101)
+    assert list(shares) == ["shoulder", "hip", "nose", "mean"]
+    metrics = score(ANSWERS, TRUTH)["metrics"]["PCK@0.2"]
+    for values, name in zip(shares.values(), (*RGB.joints, "mean"), strict=True):
+        assert values[-1] == pytest.approx(metrics[name], abs=1e-3)
+        assert values == sorted(values)
+
+
+def test_stages_are_scored_one_by_one(records: list[PersonRecord]) -> None:
+    class Two(nn.Module):
+        """First a map that is wrong everywhere, then the right one."""
+
+        output, stride = "heatmap", 4
+
+        def forward(self, image: Tensor) -> list[Tensor]:
+            (maps,) = Colours().eval()(image)
+            return [maps.flip(-1, -2).roll(5, -1), maps]
+
+    stages = predict_stages(Two(), FACTS, records, flip_test=False)
+    first, last = stage_scores(stages, records)
+    assert last == dict.fromkeys(["shoulder", "hip", "nose", "mean"], 100.0)
+    wanted = score(stages[0], records)["metrics"]["PCK@0.2"]
+    assert first["mean"] == wanted["mean"]
+    assert first["mean"] is not None
+    assert first["mean"] < 60

@@ -58,6 +58,20 @@ def test_the_file_is_plain_json_with_short_numbers(tmp_path: Path) -> None:
     ]
 
 
+def test_flags_of_hidden_joints_travel_with_the_file(tmp_path: Path) -> None:
+    flags = np.array([[True, False, True], [False] * 3, [True] * 3, [False, True, False]])
+    save_predictions(tmp_path / "p.json", replace(ANSWERS, occluded=flags))
+    again = load_predictions(tmp_path / "p.json").occluded
+    assert again is not None
+    np.testing.assert_array_equal(again, flags)
+    raw = json.loads((tmp_path / "p.json").read_text())
+    for broken in ([True], [0, 1, 0], None):
+        raw["people"][2]["occluded"] = broken
+        (tmp_path / "q.json").write_text(json.dumps(raw))
+        with pytest.raises(ValueError, match=r"q\.json.*row 2 of 'people': 'occluded' is not 3 times true"):
+            load_predictions(tmp_path / "q.json")
+
+
 def test_scoring_a_file_again_gives_the_same_numbers(tmp_path: Path, records: list[PersonRecord]) -> None:
     found = predict_records(Colours(), FACTS, records)
     save_predictions(tmp_path / "p.json", found)

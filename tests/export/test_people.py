@@ -9,7 +9,7 @@ import pytest
 from eyes import FACTS
 from hourglass.core.skeleton import LSP14, MPII16
 from hourglass.export import people
-from hourglass.inference.sinks import write_picture
+from hourglass.inference.inputs_outputs import write_picture
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.synthetic.render import load_records

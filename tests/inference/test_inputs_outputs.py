@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from hourglass.inference.inputs_outputs import expand
-from hourglass.inference.sinks import output_folder, output_names
+from hourglass.inference.inputs_outputs import expand, output_folder, output_names
 
 
 @pytest.fixture

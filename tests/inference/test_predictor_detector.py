@@ -82,7 +82,8 @@ def test_thresholds_and_detectors_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="2 boxes came with 1 scores"):
         with_detector([]).prepare(IMAGE, BOXES, box_scores=[1.0])
     with pytest.raises(
-        FileNotFoundError, match="no detector best: give an ONNX file of YOLOX, or yolox-nano"
+        FileNotFoundError,
+        match="no detector best: give weights of a people finder, an ONNX file of YOLOX, or people_finder",
     ):
         Predictor(DotFinder(), facts(), "cpu", "fp32", detector="best")
 
@@ -95,3 +96,16 @@ def test_a_boxs_score_travels_with_the_pose() -> None:
     assert "box_score" not in plain.to_dict()
     with pytest.raises(ValueError, match="box_score is nan"):
         Pose(plain.keypoints, plain.scores, plain.skeleton, plain.box, box_score=float("nan"))
+
+
+def test_boxes_may_be_supervisions_detections() -> None:
+    supervision = pytest.importorskip("supervision")
+    corners = np.array([[x, y, x + w, y + h] for x, y, w, h in BOXES], np.float64)
+    found = supervision.Detections(xyxy=corners, confidence=np.array([0.5, 0.25]))
+    poses = finder()[0](IMAGE, boxes=found)
+    assert [pose.box_score for pose in poses] == [0.5, 0.25]
+    expected = finder()[0](IMAGE, boxes=BOXES)
+    for pose, same in zip(poses, expected, strict=True):
+        np.testing.assert_array_equal(pose.keypoints, same.keypoints)
+    assert finder()[0](IMAGE, boxes=supervision.Detections.empty()) == []
+    assert [len(p) for p in finder()[0]([IMAGE, IMAGE], boxes=[found, None])] == [2, 1]

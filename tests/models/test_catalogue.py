@@ -50,6 +50,7 @@ COUNTED_WITH_DEAD = {
     "residual_stacked": (31.092, 0.070),
     "chained": (24.718, 0.152),
     "chained_5x5": (26.389, 0.250),
+    "deeppose_slides": (21.354, 0.0),
     "deeppose_resnet34": (21.302, 0.0),
     "deeppose_resnet50": (23.578, 0.0),
     "deeppose_resnet101": (42.570, 0.0),

@@ -14,6 +14,7 @@ from hourglass.models.deeppose import (
     cut_views,
     deeppose,
     deeppose_resnet,
+    deeppose_slides,
 )
 from plain_layers import State, parameters, picture, under_autocast, without_gradient
 
@@ -96,6 +97,48 @@ def test_residual_parameters(depth: int, encoder: int, features: int) -> None:
 def test_resnet34_has_the_size_of_the_compared_network() -> None:
     with torch.device("meta"):
         assert parameters(deeppose_resnet()) == 21_302_114
+
+
+def test_the_slides_network_keeps_a_grid_of_two_by_two() -> None:
+    with torch.device("meta"):
+        net = deeppose_slides()
+    # 512 features of each of 4 cells to 17 x and y, and biases.
+    assert parameters(net) == 21_354_338 == 21_284_672 + 4 * 512 * 34 + 34
+
+
+def test_windows_are_means_of_seven_by_seven_cells() -> None:
+    net = vivid(toy("resnet34", stages=1, view_px=256, pool="windows")).double()
+    stage = net.stages[0]
+    image = crop(256).double() / 255
+    with torch.inference_mode():
+        cells = stage.encoder[0](image)  # type: ignore[index, operator]
+        assert cells.shape[-2:] == (8, 8)
+        grid = [[cells[:, :, y : y + 7, x : x + 7].mean((2, 3)) for x in (0, 1)] for y in (0, 1)]
+        flat = torch.stack([torch.stack(row, -1) for row in grid], -2).flatten(1)
+        state = stage.state_dict()
+        expected = (flat @ state["head.weight"].T + state["head.bias"]).reshape(-1, 4, 2)
+        torch.testing.assert_close(net(image)[0], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_windows_need_as_many_cells() -> None:
+    with pytest.raises(ValueError, match="view_px must be at least 193 for windows of 7 cells, not 192"):
+        toy("resnet34", view_px=192, pool="windows")
+    toy("resnet34", view_px=193, pool="windows")
+
+
+def test_alexnet_may_have_batch_norms_instead_of_response_norms() -> None:
+    plain, normed = toy(stages=1), toy(stages=1, batch_norm=True)
+    kinds = {type(module) for module in normed.modules()}
+    assert nn.LocalResponseNorm not in kinds
+    norms = [m for m in normed.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
+    assert [norm.num_features for norm in norms] == [6, 16, 24, 24, 16, 256, 256]
+    assert parameters(normed) == parameters(plain) + sum(2 * norm.num_features for norm in norms)
+    assert not any(isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d) for m in plain.modules())
+    # Before the ReLU: what a layer gives is normalised, so about half of it is cut off.
+    features = normed.stages[0].encoder(torch.randn(64, 3, 64, 64))  # type: ignore[operator]
+    assert 0.3 < (features > 0).float().mean() / (1 - 0.6) < 0.7
+    with pytest.raises(ValueError, match="batch_norm is for alexnet; resnet34 has batch-norms anyway"):
+        toy("resnet34", batch_norm=True)
 
 
 def test_narrow_alexnet_is_narrow_everywhere() -> None:

@@ -1,12 +1,15 @@
 """DeepPose's views and how its stages compose, against plain crops and coordinates worked out by hand."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hourglass.core import geometry
 from hourglass.core.geometry import input_to_heatmap
 from hourglass.core.skeleton import SKELETONS, Skeleton
 from hourglass.models.deeppose import (
@@ -16,6 +19,7 @@ from hourglass.models.deeppose import (
     cut_views,
     pose_diameter,
 )
+from hourglass.recipe.recipe import Recipe, find_recipe, load_recipe
 from plain_layers import normalised, picture
 
 TORSO = ((0, 2), (1, 3))
@@ -66,8 +70,8 @@ def test_diameter_by_hand() -> None:
     assert pose_diameter(points, [(0, 1)], known).item() == 5
     assert pose_diameter(points, [(0, 1), (0, 2)], known).item() == 3  # the mean of 5 and 1
     assert pose_diameter(points, [(0, 3), (0, 2)], known).item() == 1  # one end unknown: not counted
-    assert pose_diameter(points, [(0, 3)], known).item() == 4  # no diagonal: 3 wide, 4 high
-    assert pose_diameter(points, [], known).item() == 4
+    assert pose_diameter(points, [(0, 3)], known).item() == 0  # no diagonal, and a box is none
+    assert pose_diameter(points, [], known).item() == 4  # a skeleton without a torso: 3 wide, 4 high
     assert pose_diameter(points[:, :3], [(0, 1), (0, 2)]).item() == 3
     assert pose_diameter(points[:, :3], []).item() == 4
     alone = torch.tensor([[False, True, False, False]])
@@ -202,3 +206,60 @@ def test_normalisation_is_inside_and_border_is_black() -> None:
     torch.testing.assert_close(stages[0].seen, by_hand)
     black = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
     torch.testing.assert_close(stages[1].seen, black.view(1, 3, 1, 1).expand(4, 3, 64, 64))
+
+
+# --- how much closer later stages look --------------------------------------------------------------------
+
+
+PICTURE = 1024
+
+
+def contrast(views: Callable[[Tensor], Tensor], share: float, waves: float) -> float:
+    """How much of a grating of so many waves across the picture is left in a view of a share of it."""
+    angle = 2 * np.pi * waves * ((np.arange(PICTURE) + 0.5) / PICTURE - 0.5)
+    row = (127.5 + 120 * np.cos(angle)).round().astype(np.uint8)
+    view = views(torch.from_numpy(np.broadcast_to(row[None, :, None], (PICTURE, PICTURE, 3)).copy()))
+    values = view[0, 0, view.shape[-2] // 2].double() * 255
+    at = (torch.arange(len(values)) + 0.5) / len(values) - 0.5
+    # Only the wave itself: what is aliased to another one is no detail.
+    wave = torch.exp(2j * torch.pi * waves * share * at)
+    return float(2 * (values * wave).mean().abs() / 120)
+
+
+def finest(views: Callable[[Tensor], Tensor], share: float) -> float:
+    """Waves across the picture up to which a grating keeps half of its contrast."""
+    low, high = 8.0, PICTURE / 2
+    for _ in range(9):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if contrast(views, share, middle) > 0.5 else (low, middle)
+    return low
+
+
+def real_gain(recipe: Recipe, torso: float) -> float:
+    """Detail that stage 2 sees over what stage 1 sees, for a torso of this share of the crop."""
+    side, view_px = recipe.data.input_px, recipe.network.view_px
+    box = recipe.network.box_sigma * torso
+    matrix = geometry.crop_matrix(np.full(2, (PICTURE - 1) / 2), PICTURE, side)
+
+    def crop_of(picture: Tensor) -> Tensor:
+        crop = geometry.warp(picture.numpy(), matrix, side)
+        return torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
+
+    def first(picture: Tensor) -> Tensor:
+        size = (view_px, view_px)
+        return F.interpolate(crop_of(picture), size, mode="bilinear", align_corners=False, antialias=True)
+
+    def later(picture: Tensor) -> Tensor:
+        return cut_views(crop_of(picture), torch.zeros(1, 1, 2), torch.full((1, 1), box), view_px)
+
+    return finest(later, box) / finest(first, 1.0)
+
+
+def test_later_stages_really_see_more_in_the_recipes() -> None:
+    """The crop itself must hold the detail: one of 256 px for views of 220 px has next to none to add."""
+    recipe = load_recipe(find_recipe("coco_deeppose"))
+    # The torso of LSP's and COCO's people is 0.29 of their crop, so a square of two torsos is 0.58 of it.
+    assert real_gain(recipe, 0.29) > 1.5
+    small = load_recipe(find_recipe("coco_deeppose"), ["data.input_px=256"])
+    assert real_gain(small, 0.29) < 1.25
+    assert load_recipe(find_recipe("lspet_deeppose")).data.input_px == recipe.data.input_px

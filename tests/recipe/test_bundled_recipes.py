@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16
-from hourglass.data.formats import lsp, lspet, mpii
+from hourglass.data.formats import lsp, lsp_lspet, lspet, mpii
 from hourglass.data.loading.records import load_records
 from hourglass.models.build import build_network
 from hourglass.recipe.network import (
@@ -32,9 +32,11 @@ from hourglass.recipe.recipe import (
     load_recipe,
     recipe_to_yaml,
 )
+from hourglass.training.optim import lr_factor, make_optimiser
 
 BUNDLED = bundled_recipes()
-OURS = {"lspet_hg2_small", "lspet_hg2_small_192", "lspet_narrow", "synthetic_tiny"}
+OURS = {"lspet_hg2_small", "lspet_hg2_small_192", "lspet_narrow", "flic_narrow", "synthetic_tiny"}
+OURS |= {"people_finder", "people_hg2"}
 PUBLISHED = sorted(set(BUNDLED) - OURS)
 SKELETON = {"mpii": MPII16, "flic": FLIC11, "coco": COCO17, "lsp": LSP14, "lspet": LSP14}
 
@@ -77,7 +79,20 @@ def test_every_published_experiment_has_its_recipe_and_its_twin() -> None:
         *(f"coco_{name}" for name in SLIDES),
     }
     twins = {f"lspet_{name.split('_', 1)[1]}" for name in originals}
-    assert originals | twins == set(PUBLISHED)
+    # Another schedule of one network; its data are an override away.
+    assert originals | twins | {"mpii_hg2_pytorch"} == set(PUBLISHED)
+
+
+def test_the_pytorch_releases_schedule_is_that_of_its_code() -> None:
+    recipe, paper = read("mpii_hg2_pytorch"), read("mpii_hg2")
+    assert (recipe.network, recipe.data) == (paper.network, paper.data)
+    rate = [lr_factor(step, 200_000, recipe.schedule, 1390, 16) for step in (0, 99_999, 100_000, 199_999)]
+    assert [1e-3 * factor for factor in rate] == pytest.approx([1e-3, 1e-3, 2e-4, 2e-4])
+    assert recipe.train.batch_size == 16
+    # Adam's betas, and no decay.
+    optimiser = make_optimiser(torch.nn.Conv2d(1, 1, 1), recipe.optimiser)
+    assert optimiser.defaults["betas"] == (0.9, 0.999)
+    assert all(group["weight_decay"] == 0 for group in optimiser.param_groups)
 
 
 # What a recipe says
@@ -185,7 +200,8 @@ def test_a_twin_differs_from_its_original_in_data_and_length_alone(name: str) ->
         found_apart = differences(read(original), read(name))
         assert {key for key in found_apart if not key.startswith("data.")} <= apart
         assert found_apart["data.name"] == "lspet"
-        assert read(name).data.input_px == 256
+        assert read(name).data.input_px == read(original).data.input_px
+        assert read(name).data.input_px == (512 if name == "lspet_deeppose" else 256)
 
 
 @pytest.mark.parametrize("data", ["mpii", "lsp", "lspet"])
@@ -206,6 +222,15 @@ def test_each_variant_of_mssh_changes_what_its_name_says(data: str) -> None:
     assert len(base.network.strides) == read(f"{data}_mssh_baseline").network.stacks == 8
 
 
+@pytest.mark.parametrize("variant", MSSH)
+def test_leeds_recipes_train_on_both_sets_too(variant: str) -> None:
+    name = f"lsp_mssh{variant}"
+    recipe = read(name, "data.name=lsp_lspet", "data.root=BOTH")
+    assert "data.name=lsp_lspet data.root=" in head(name)
+    assert {recipe.data.train_split, recipe.data.val_split} <= set(lsp_lspet.SPLITS)
+    assert recipe.target.cells == "sum"
+
+
 @pytest.mark.parametrize("data", ["mpii", "lspet"])
 def test_designs_of_equal_size_differ_in_nothing_else(data: str) -> None:
     for name, (stacks, blocks) in CAPACITIES.items():
@@ -220,5 +245,7 @@ def test_designs_of_equal_size_differ_in_nothing_else(data: str) -> None:
 def test_the_slides_rivals_share_data_and_augmentation() -> None:
     one, *others = (read(f"coco_{name}") for name in SLIDES)
     for other in others:
-        assert (other.data, other.augment, other.optimiser) == (one.data, one.augment, one.optimiser)
+        # DeepPose cuts its later views out of a larger crop; all see 256 px or less at once.
+        assert replace(other.data, input_px=512) == one.data
+        assert (other.augment, other.optimiser) == (one.augment, one.optimiser)
         assert other.train.length == one.train.length

@@ -52,12 +52,6 @@ def other_predictor() -> Predictor:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Predictor:
-    """The smaller bundled network; only for tests that run it themselves."""
-    return Predictor.from_pretrained("hg2_small", device="cpu", precision="fp32")
-
-
-@pytest.fixture(scope="session")
 def photo() -> Picture:
     return render(134, height=160, width=120).image
 

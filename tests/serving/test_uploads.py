@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from hourglass.inference.predictor import Predictor
-from hourglass.serving.reading import loan
 from hourglass.serving.requests import Upload
 from hourglass.serving.settings import Refused, Settings
-from hourglass.serving.uploads import Budget, decoded_bytes, prepare
+from hourglass.serving.uploads import Budget, decoded_bytes, loan, prepare
 
 LIMITS = Settings(max_megapixels=1)
 

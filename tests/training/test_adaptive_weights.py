@@ -107,6 +107,42 @@ def test_four_joints_by_hand(normaliser: str, mean: float, easy: float) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
 
 
+def test_the_equations_as_they_stand_by_hand() -> None:
+    """Losses 0.4 and 0.2: the mean is 0.3, alpha 3/7, and the weights go with alpha^0.6 and alpha^0.8."""
+    losses = torch.tensor([[0.4, 0.2]] * 2)
+    alpha = 3 / 7
+    raised = (alpha**0.6, alpha**0.8)
+    expected = torch.tensor([raised[0] / sum(raised), raised[1] / sum(raised)])
+    torch.testing.assert_close(adaptive_weights(losses, every(losses), "literal")[1], expected)
+    # The third row starts from the second: equation 4 as Algorithm 1 has it.
+    weights = expected.double()
+    mean = float((weights * torch.tensor([0.4, 0.2]).double()).sum())
+    raised_again = weights * (mean / (1 - mean)) ** (1 - torch.tensor([0.4, 0.2]).double())
+    again = adaptive_weights(torch.tensor([[0.4, 0.2]] * 3), torch.ones(2, dtype=torch.bool), "literal")[2]
+    torch.testing.assert_close(again.double(), raised_again / raised_again.sum(), rtol=1e-5, atol=1e-7)
+
+
+def test_what_the_equations_do_to_real_losses() -> None:
+    # Mean squares: a hundred times the error moves a weight by three thousandths.
+    small = torch.tensor([[1e-5, 1e-3]] * 2)
+    found = adaptive_weights(small, every(small), "literal")[1]
+    assert 1 < (found[1] / found[0]).item() < 1.01
+    # A mean above one half turns to the easy joint; from 1 on there is no real value, and nothing moves.
+    large = torch.tensor([[0.9, 0.5]] * 2)
+    found = adaptive_weights(large, every(large), "literal")[1]
+    assert found[1] > found[0]
+    for values in ([1.5, 1.0], [1.0, 1.0], [0.0, 0.0], [math.nan, 0.5], [math.inf, 0.5]):
+        none = torch.tensor([values] * 2)
+        assert torch.equal(adaptive_weights(none, every(none), "literal")[1], torch.tensor([0.5, 0.5]))
+
+
+def test_an_absent_joint_plays_no_part_in_the_equations_either() -> None:
+    losses = torch.tensor([[0.4, math.nan, 0.2]] * 2)
+    found = adaptive_weights(losses, torch.tensor([True, False, True]), "literal")[1]
+    two = adaptive_weights(torch.tensor([[0.4, 0.2]] * 2), torch.ones(2, dtype=torch.bool), "literal")[1]
+    torch.testing.assert_close(found, torch.tensor([two[0] * 2 / 3, 1 / 3, two[1] * 2 / 3]))
+
+
 def test_an_absent_joint_keeps_its_weight_and_the_others_share_the_rest() -> None:
     losses = torch.tensor([[1.0, 50.0, 0.0]] * 2)
     found = adaptive_weights(losses, torch.tensor([True, False, True]))
@@ -119,7 +155,7 @@ def test_an_absent_joint_keeps_its_weight_and_the_others_share_the_rest() -> Non
 # --- against the loops ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(cases())
 def test_equals_the_loops(case: tuple[Tensor, Tensor, str]) -> None:
     losses, present, normaliser = case
@@ -129,7 +165,7 @@ def test_equals_the_loops(case: tuple[Tensor, Tensor, str]) -> None:
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-7)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cases())
 def test_what_holds_for_any_losses(case: tuple[Tensor, Tensor, str]) -> None:
     losses, present, normaliser = case
@@ -144,7 +180,7 @@ def test_what_holds_for_any_losses(case: tuple[Tensor, Tensor, str]) -> None:
     assert torch.equal(found, adaptive_weights(losses, present, normaliser))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cases())
 def test_who_was_never_the_easier_one_is_never_the_lighter_one(case: tuple[Tensor, Tensor, str]) -> None:
     # Exactly: of two joints present at stages 0..j, where one's loss is nowhere below the other's, the
@@ -160,7 +196,7 @@ def test_who_was_never_the_easier_one_is_never_the_lighter_one(case: tuple[Tenso
                     assert found[j + 1, a] >= found[j + 1, b] * (1 - 1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cases(), st.permutations(range(9)), st.integers(-10, 10))
 def test_neither_the_order_of_joints_nor_the_unit_of_loss_matters(
     case: tuple[Tensor, Tensor, str], order: list[int], power: int
@@ -325,7 +361,9 @@ def test_single_precision_whatever_comes_in() -> None:
 
 
 def test_an_unknown_normaliser_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"normaliser must be one of linear, .*exponential, not 'max'"):
+    with pytest.raises(
+        ValueError, match=r"normaliser must be one of linear, .*exponential, literal, not 'max'"
+    ):
         adaptive_weights(torch.ones(2, 2), torch.ones(2, dtype=torch.bool), "max")
 
 

@@ -11,9 +11,9 @@ from hourglass.models.build import build_network
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.recipe.recipe import OptimiserRecipe
-from hourglass.training.checkpointing import checkpoint_hourglasses, hourglasses_of
 from hourglass.training.losses import heatmap_loss
 from hourglass.training.optim import make_optimiser
+from hourglass.training.state import checkpoint_hourglasses, hourglasses_of
 from hourglass.training.sync_norm import RankBatchNorm2d
 
 BUILDS = {

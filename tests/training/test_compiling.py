@@ -14,9 +14,9 @@ from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training import compiling
-from hourglass.training.checkpointing import checkpoint_hourglasses
 from hourglass.training.compiling import compile_or_say, compile_parts, parts_of, try_out, undo
 from hourglass.training.loop import CHECKPOINT, train
+from hourglass.training.state import checkpoint_hourglasses
 from hourglass.weights.checkpoint import load_checkpoint
 
 IMAGE = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0)).byte()
@@ -60,6 +60,7 @@ def test_parts_are_those_with_several_convolutions_and_none_lies_in_another() ->
         assert covered > 0.8 * convolutions
 
 
+@pytest.mark.slow
 def test_a_compiled_network_answers_and_learns_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = traced(monkeypatch)
     plain, fast = network(), network()

@@ -83,6 +83,7 @@ def test_a_cascade_trains_one_stage_after_another(cascade: Path, tmp_path: Path)
     assert whole["displacement_mean"][1].abs().sum() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [4, 6, 9], ids=["in stage 1", "between", "in stage 2"])
 def test_a_resumed_cascade_equals_one_run_bit_for_bit(cascade: Path, tmp_path: Path, stop: int) -> None:
     out = tmp_path / "run"
@@ -110,6 +111,7 @@ def test_loaded_cascades_run_as_many_stages_as_were_trained(cascade: Path, tmp_p
     assert len(young(torch.zeros(1, 3, 64, 64))) == 1
 
 
+@pytest.mark.slow
 def test_a_resumed_chain_equals_one_run_bit_for_bit(tmp_path: Path) -> None:
     train(recipe(CHAINED), tmp_path / "whole", "chain")
     with pytest.raises(Interrupted):

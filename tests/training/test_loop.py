@@ -126,6 +126,7 @@ def test_kill_9_and_resume_equals_one_run_bit_for_bit(whole_run: Path, tmp_path:
     assert same_state(load_checkpoint(out / CHECKPOINT), load_checkpoint(whole_run / CHECKPOINT))
 
 
+@pytest.mark.slow
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [*_command(out), "train.length.steps=100000", "train.validate_every.steps=100000"]
@@ -201,7 +202,8 @@ def test_other_joints_start_from_what_they_have_in_common(whole_run: Path, tmp_p
     for joint in ("left_wrist", "right_hip"):
         before, after = start["heads.1.weight"][old.index(joint)], end["heads.1.weight"][COCO17.index(joint)]
         torch.testing.assert_close(before, after, rtol=0, atol=1e-6)
-    torch.testing.assert_close(end["stem.0.weight"], start["stem.0.weight"], rtol=0, atol=1e-6)
+    first = next(name for name in start if start[name].ndim == 4 and start[name].shape[1] == 3)
+    torch.testing.assert_close(end[first], start[first], rtol=0, atol=1e-6)
 
 
 SOURCES = (
@@ -211,19 +213,29 @@ SOURCES = (
 )
 
 
-def test_several_sources_are_validated_each_and_resume_to_the_bit(tmp_path: Path) -> None:
+def several_sources(tmp_path: Path) -> Recipe:
+    """Rendered people and a pack, three to one."""
     write_pack({"train": numbered(7), "val": numbered(3, 100)}, tmp_path / "people.parquet")
     text = bundled_recipes()["synthetic_tiny"].read_text()
     head, tail = text[: text.index("data:")], text[text.index("augment:") :]
     (tmp_path / "mixed.yaml").write_text(f"{head}{SOURCES}\n{tail}")
     options = [line for line in TINY if not line.startswith("data.")]
-    recipe = load_recipe(tmp_path / "mixed.yaml", [*options, f"data.root={tmp_path}", "data.val_people=4"])
+    return load_recipe(tmp_path / "mixed.yaml", [*options, f"data.root={tmp_path}", "data.val_people=4"])
+
+
+@pytest.mark.slow
+def test_several_sources_resume_to_the_bit(tmp_path: Path) -> None:
+    recipe = several_sources(tmp_path)
     train(recipe, tmp_path / "whole", "mixed")
     with pytest.raises(Interrupted):
         train(recipe, tmp_path / "cut", "mixed", stop_after=7)
     train(recipe, tmp_path / "cut", "mixed", resume=True)
     whole, cut = (load_checkpoint(tmp_path / run / CHECKPOINT) for run in ("whole", "cut"))
     assert same_state(whole, cut)
+
+
+def test_several_sources_are_validated_each(tmp_path: Path) -> None:
+    train(several_sources(tmp_path), tmp_path / "whole", "mixed")
     (last,) = [
         r for r in read_rows(tmp_path / "whole" / "log.jsonl") if r["kind"] == "val" and r["step"] == 20
     ]

@@ -158,3 +158,63 @@ def test_coordinates_count_squared_distances_of_labelled_joints() -> None:
     found = coordinate_loss(predicted, torch.zeros(2, 2, 2), weight)
     assert found.item() == pytest.approx((0 + 25 + 2) / 3)
     assert coordinate_loss(predicted, torch.zeros(2, 2, 2), torch.zeros(2, 2)).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("distance", "by_hand"),
+    [
+        # Errors of two labelled joints: (0.3, 0.4) and (0.01, 0); of the third nobody knows.
+        ("l2", (0.09 + 0.16 + 0.0001) / 2),
+        ("l1", (0.3 + 0.4 + 0.01) / 2),
+        # Beyond 0.02 a line less half of that, below it e^2 / 0.04.
+        ("smooth_l1", (0.29 + 0.39 + 0.0025) / 2),
+    ],
+)
+def test_distances_of_coordinates_by_hand(distance: str, by_hand: float) -> None:
+    predicted = torch.tensor([[[0.3, -0.4], [0.01, 0.0], [5.0, 5.0]]])
+    weight = torch.tensor([[1.0, 1.0, 0.0]])
+    found = coordinate_loss(predicted, torch.zeros(1, 3, 2), weight, distance)
+    assert found.item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_an_unknown_distance_is_named() -> None:
+    with pytest.raises(ValueError, match="is l2, l1 or smooth_l1, not 'l3'"):
+        coordinate_loss(torch.zeros(1, 1, 2), torch.zeros(1, 1, 2), torch.ones(1, 1), "l3")
+
+
+# --- MSSH's equation 2, and widths by stage ---------------------------------------------------------------
+
+
+def test_sums_over_cells_weigh_a_map_by_its_size() -> None:
+    rng = np.random.default_rng(2)
+    keypoints, weight = torch.tensor(rng.uniform(0, 32, (2, 3, 2))), torch.tensor([[1.0, 0, 1], [1, 1, 0.5]])
+    maps = [torch.tensor(rng.normal(0, 0.3, (2, 3, side, side))) for side in (4, 8, 16)]
+    means = joint_losses(maps, keypoints, weight, 2, 1.0)
+    sums = joint_losses(maps, keypoints, weight, 2, 1.0, cells="sum")
+    torch.testing.assert_close(sums, means * torch.tensor([16.0, 64.0, 256.0])[:, None])
+    total = heatmap_loss(maps, keypoints, weight, 2, 1.0, 9.0, "sum")
+    torch.testing.assert_close(total, joint_losses(maps, keypoints, weight, 2, 1.0, 9.0, cells="sum").mean(1))
+
+
+def test_a_sum_by_hand() -> None:
+    # Four cells, the joint in the middle of the first: its Gaussian is 1, e^-1/2 twice and e^-1.
+    found = joint_losses(
+        [torch.zeros(1, 1, 2, 2)], torch.tensor([[[1.5, 1.5]]]), torch.ones(1, 1), 4, 1.0, cells="sum"
+    )
+    assert found.item() == pytest.approx(1 + 2 * math.exp(-1) + math.exp(-2))
+
+
+def test_each_stage_may_have_a_width_of_its_own() -> None:
+    keypoints, weight = torch.full((1, 1, 2), 127.5), torch.ones(1, 1)
+    maps = [torch.zeros(1, 1, side, side) for side in (64, 64, 64)]
+    found = heatmap_loss(maps, keypoints, weight, 4, (3.5, 2.5, 1.75))
+    for loss, sigma in zip(found.tolist(), (3.5, 2.5, 1.75), strict=True):
+        assert loss == pytest.approx(math.pi * sigma**2 / 64**2, rel=1e-3)
+
+
+def test_other_words_and_numbers_of_widths_are_refused() -> None:
+    truth = ([torch.zeros(1, 1, 2, 2)], torch.zeros(1, 1, 2), torch.ones(1, 1), 4)
+    with pytest.raises(ValueError, match="cells must be mean or sum, not 'median'"):
+        joint_losses(*truth, 1.0, cells="median")
+    with pytest.raises(ValueError, match="there are 2 target widths for 1 stages"):
+        joint_losses(*truth, (1.0, 2.0))

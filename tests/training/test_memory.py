@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from hourglass.training.memory import keep_freed_memory
+from hourglass.training.setup import keep_freed_memory
 
 PROBE = """
 import resource, numpy as np
-from hourglass.training.memory import keep_freed_memory
+from hourglass.training.setup import keep_freed_memory
 if not keep_freed_memory({keep}): raise SystemExit(77)
 def touch(): np.empty(64 << 20, np.uint8).fill(1)
 touch(); touch()

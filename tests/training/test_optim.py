@@ -61,6 +61,21 @@ def test_rmsprop_is_torch7s() -> None:
     torch.testing.assert_close(p.detach(), want)
 
 
+def test_adagrad_by_hand() -> None:
+    """Sums squares and forgets none: p -= lr g / (sqrt(sum of g^2) + eps)."""
+    p = nn.Parameter(torch.tensor([[1.0, -2.0]], dtype=torch.float64))
+    network = nn.Module()
+    network.p = p
+    optimiser = make_optimiser(network, OptimiserRecipe("adagrad", lr=0.01))
+    want, total = p.detach().clone(), torch.zeros_like(p)
+    for gradient in (torch.tensor([[0.3, -0.1]]).double(), torch.tensor([[-0.2, 0.4]]).double()):
+        p.grad = gradient
+        optimiser.step()
+        total = total + gradient**2
+        want = want - 0.01 * gradient / (total.sqrt() + 1e-10)
+    torch.testing.assert_close(p.detach(), want)
+
+
 def test_ema_by_hand_and_batch_norm_follows() -> None:
     convs, norms = [nn.Conv2d(1, 1, 1, bias=False) for _ in "ab"], [nn.BatchNorm2d(1) for _ in "ab"]
     network, averaged = (nn.Sequential(*pair) for pair in zip(convs, norms, strict=True))

@@ -154,6 +154,7 @@ def test_a_process_that_can_not_read_its_data_is_named_by_the_others(two: list[d
     assert [rank["told"]["unreadable"] for rank in two] == [f"process 1: {reason}", reason]
 
 
+@pytest.mark.slow
 def test_unequal_processes_end_with_code_2(tmp_path: Path) -> None:
     """The whole program, with another recipe in the second process: no hang, one sentence each."""
     tiny = [f"--out={tmp_path / 'run'}", *worker.COMMON]

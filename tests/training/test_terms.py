@@ -1,5 +1,7 @@
 """Which loss a batch meets, and that everything drawn in it depends on seed, step and rank alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -15,7 +17,7 @@ from hourglass.recipe.network import NetworkRecipe
 from hourglass.recipe.recipe import Recipe, TargetRecipe
 from hourglass.training.cascade import begin_stage
 from hourglass.training.losses import joint_losses
-from hourglass.training.terms import Moment, loss_terms
+from hourglass.training.terms import Moment, loss_terms, target_widths
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
 
@@ -80,6 +82,36 @@ def test_a_joint_labelled_less_often_is_not_taken_for_an_easy_one() -> None:
     assert sparse[0] < everyone[0]
 
 
+def test_sums_over_cells_and_widths_by_stage_reach_the_loss() -> None:
+    network, people = random_stages(), batch()
+    rule = recipe(TWO, cells="sum", sigmas=(2.0, 1.0))
+    found = loss_terms(FABRIC, network, people, rule, Moment(0, 10))
+    truth = (people.keypoints, people.weight, 4)
+    first = joint_losses(network.stages[:1], *truth, 2.0, cells="sum").mean(1)
+    second = joint_losses(network.stages[1:], *truth, 1.0, cells="sum").mean(1)
+    torch.testing.assert_close(found, torch.cat([first, second]))
+    weighed = loss_terms(FABRIC, network, people, recipe(TWO, cells="sum", adaptive="square"), Moment(0, 10))
+    plain = loss_terms(FABRIC, network, people, recipe(TWO, adaptive="square"), Moment(0, 10))
+    torch.testing.assert_close(weighed, 256 * plain)  # shares of the largest loss are the same
+
+
+def test_targets_narrow_as_a_run_goes_on() -> None:
+    network, people = random_stages(), batch()
+    rule = recipe(TWO, sigma_start=3.0, sigmas=(2.0, 1.0))  # over the first half
+    assert target_widths(rule.target, Moment(0, 100)) == (6.0, 3.0)
+    assert target_widths(rule.target, Moment(25, 100)) == (4.0, 2.0)
+    assert (
+        target_widths(rule.target, Moment(50, 100))
+        == target_widths(rule.target, Moment(99, 100))
+        == (2.0, 1.0)
+    )
+    assert target_widths(recipe(TWO).target, Moment(5, 10)) == 1.0
+    found = loss_terms(FABRIC, network, people, rule, Moment(25, 100))
+    truth = (people.keypoints, people.weight, 4)
+    wide = [joint_losses([s], *truth, w).mean() for s, w in zip(network.stages, (4.0, 2.0), strict=True)]
+    torch.testing.assert_close(found, torch.stack(wide))
+
+
 def test_hidden_joints_get_negative_gaussians_only_where_the_recipe_says_so() -> None:
     people = batch(occluded=True)
     target = encode(input_to_heatmap(people.keypoints, 4), 16, 16, 1.0)
@@ -140,6 +172,34 @@ def test_a_cascade_meets_the_truth_first_and_simulated_errors_later() -> None:
     drawn = [loss_terms(FABRIC, network, people, rule, moment).item() for moment in moments]
     assert drawn[0] == drawn[1]
     assert len({*drawn}) == 3
+
+
+@pytest.mark.parametrize("distance", ["l1", "smooth_l1"])
+def test_a_cascade_is_measured_as_the_recipe_says(distance: str) -> None:
+    torch.manual_seed(0)
+    network, people = build_network(DEEPPOSE, LSP14).eval(), batch()
+    begin_stage(network, 1)  # type: ignore[arg-type]
+    rule = recipe(DEEPPOSE, loss="coordinates", distance=distance)
+    found = loss_terms(FABRIC, network, people, rule, Moment(0, 10))
+    error = (network(people.image)[0] - (people.keypoints - 31.5) / 64).abs()
+    each = error if distance == "l1" else torch.where(error < 0.02, error**2 / 0.04, error - 0.01)
+    expected = (each.sum(-1) * people.weight).sum() / people.weight.sum()
+    torch.testing.assert_close(found, expected.reshape(1))
+
+
+def test_a_cascade_learns_by_likelihood_too() -> None:
+    torch.manual_seed(0)
+    network, people = build_network(replace(DEEPPOSE, spread=True), LSP14).eval(), batch()
+    rule = recipe(replace(DEEPPOSE, spread=True), loss="coordinates", distance="rle")
+    begin_stage(network, 1)  # type: ignore[arg-type]
+    found = loss_terms(FABRIC, network, people, rule, Moment(0, 10))
+    shares = torch.where(people.weight[..., None] > 0, (people.keypoints - 31.5) / 64, 0)
+    (each,) = network(people.image, None, shares)
+    torch.testing.assert_close(found, ((each * people.weight).sum() / people.weight.sum()).reshape(1))
+    begin_stage(network, 2)  # type: ignore[arg-type]
+    later = loss_terms(FABRIC, network, people, rule, Moment(5, 10, stage=2))
+    assert later.shape == (1,)
+    assert bool(later.isfinite())
 
 
 class Ranks:

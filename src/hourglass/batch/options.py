@@ -38,6 +38,7 @@ class Answering:
 
     Args:
         detector: finds people in pictures without boxes; a name or file, as for `detectors.load_detector`.
+            None is the bundled finder, the word `none` takes each picture to show one person.
         min_score: of the detector's boxes, or None for its own.
         nms_oks: how alike two of the detector's people may be.
     """

@@ -88,7 +88,7 @@ def run_batch(
             "stacks": answering.stacks,
         },
         detector=detector,
-        detecting={"min_score": answering.min_score, "nms_oks": answering.nms_oks},
+        detecting=settings["detector"] or {},
         batch_size=workers.batch_size,
         threads=max(1, int(workers.cpus)),
         stamp=json.dumps(settings),
@@ -141,7 +141,7 @@ def _settings(
     answering: Answering, source: Source, place: str
 ) -> tuple[dict[str, bytes], str, dict[str, Any]]:
     """The weights' files, their name, and everything that a second run must agree with."""
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
     from hourglass.weights.published import resolve
 
     path = resolve(answering.weights)
@@ -149,7 +149,7 @@ def _settings(
         raise ValueError(
             "int8 in a batch needs an OpenVINO file that was exported with int8: --weights FILE.xml"
         )
-    _, facts = load_network(path)
+    _, facts = load_pose_network(path)
     files = [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
     weights = {file.name: file.read_bytes() for file in files}
     digest = hashlib.sha256(b"".join(weights.values())).hexdigest()
@@ -171,16 +171,16 @@ def _settings(
 
 def _detector(answering: Answering) -> tuple[bytes | None, dict[str, Any] | None]:
     """The detector's file, and what a second run must agree with; None where there is none."""
-    if answering.detector is None:
+    if answering.detector == "none":
         return None, None
-    from hourglass.inference.detection.detectors import detector_file
+    from hourglass.inference.detection.detectors import detector_file, load_detector
     from hourglass.inference.detection.suppress import check_nms
-    from hourglass.inference.detection.yolox import MIN_SCORE, Yolox
+    from hourglass.inference.people import FINDER
 
     check_nms(answering.nms_oks)
-    path = detector_file(answering.detector)
-    min_score = MIN_SCORE if answering.min_score is None else answering.min_score
-    Yolox(path, min_score)  # what is no detector is refused here and not by each worker
+    path = detector_file(FINDER if answering.detector is None else answering.detector)
+    # What is no detector is refused here and not by each worker.
+    min_score = getattr(load_detector(path, answering.min_score), "min_score", answering.min_score)
     content = path.read_bytes()
     said = {"name": path.name, "sha256": hashlib.sha256(content).hexdigest()}
     return content, {**said, "min_score": min_score, "nms_oks": answering.nms_oks}
@@ -189,7 +189,7 @@ def _detector(answering: Answering) -> tuple[bytes | None, dict[str, Any] | None
 def _prepare(store: Store) -> None:
     """Make sure now that the output can be written into, and not when the first hour's work is done."""
     if store.local:
-        from hourglass.inference.sinks import output_folder
+        from hourglass.inference.inputs_outputs import output_folder
 
         output_folder(Path(store.path))
     else:

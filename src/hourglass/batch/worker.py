@@ -55,7 +55,7 @@ class Job:
         weights: names and contents of the weights' files; the first one is to be loaded.
         settings: keyword arguments of `Predictor.from_pretrained`.
         detector: the file of a detector for pictures without boxes, or None.
-        detecting: its `min_score`, None for its own, and the predictor's `nms_oks`.
+        detecting: its file's `name`, its `min_score`, None for its own, and the predictor's `nms_oks`.
         batch_size: crops that go through the network at once, or None for the predictor's own choice.
         threads: of torch, OpenVINO, ONNX Runtime and OpenCV.
         stamp: JSON for the metadata of every file.
@@ -230,7 +230,7 @@ def _load(job: Job) -> "Predictor":
     import cv2
     import torch
 
-    from hourglass.inference.detection.yolox import MIN_SCORE, Yolox
+    from hourglass.inference.detection.detectors import load_detector
     from hourglass.inference.predictor import Predictor
 
     torch.set_num_threads(job.threads)
@@ -238,12 +238,14 @@ def _load(job: Job) -> "Predictor":
     with tempfile.TemporaryDirectory(prefix="hourglass-weights-") as folder:
         for name, content in job.weights.items():
             (Path(folder) / name).write_bytes(content)
-        predictor = Predictor.from_pretrained(Path(folder) / next(iter(job.weights)), **job.settings)
+        predictor = Predictor.from_pretrained(
+            Path(folder) / next(iter(job.weights)), detector=None, **job.settings
+        )
         if job.detector is not None:
-            path = Path(folder) / "detector.onnx"
+            path = Path(folder) / job.detecting.get("name", "detector.onnx")
             path.write_bytes(job.detector)
-            min_score = job.detecting["min_score"]
-            predictor.detector = Yolox(path, MIN_SCORE if min_score is None else min_score, job.threads)
+            min_score, device = job.detecting["min_score"], str(predictor.device)
+            predictor.detector = load_detector(path, min_score, threads=job.threads, device=device)
             predictor.nms_oks = job.detecting["nms_oks"]
     if job.batch_size is not None:
         predictor.batch_size = job.batch_size

@@ -27,7 +27,7 @@ from hourglass.inference.forward import CropAnswer, answer_crops
 from hourglass.models.anytime import FirstStacks, stacks_of
 from hourglass.models.build import channels_last
 from hourglass.models.folding import fold_batch_norms
-from hourglass.weights.load import load_network
+from hourglass.weights.load import load_pose_network
 
 TOLERANCES = (0.01, 0.015, 0.02, 0.03, 0.05)
 """Shares of the crop's side by which joints may still move on average."""
@@ -53,7 +53,7 @@ def _leaving(
 
 def ways(weights: str, device: torch.device) -> tuple[dict[str, Way], Any]:
     """Every way to answer by name, and the weights' facts."""
-    network, facts = load_network(weights)
+    network, facts = load_pose_network(weights)
     whole = channels_last(fold_batch_norms(network)).to(device).eval()
     dtype = choose_precision("auto", device)
     found: dict[str, Way] = {}

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from hourglass.recipe.network import NetworkRecipe
-from hourglass.training.memory import keep_freed_memory
+from hourglass.training.setup import keep_freed_memory
 
 
 @dataclass(frozen=True)

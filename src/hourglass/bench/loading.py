@@ -28,8 +28,7 @@ from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.augment import recolour
 from hourglass.data.loading.dataset import TrainingCrops, decode_all, place, read_picture, warp_into
 from hourglass.data.loading.loader import collate, training_batches
-from hourglass.data.packs.open_pack import open_set
-from hourglass.data.packs.pack import load_records
+from hourglass.data.packs.open_pack import load_records, open_set
 from hourglass.data.packs.stream import StreamedCrops
 from hourglass.data.packs.write_pack import write_pack
 from hourglass.data.packs.write_shards import write_shards

@@ -18,7 +18,7 @@ from hourglass.models.build import build_network, channels_last
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.synthetic.render import load_records
 from hourglass.training.losses import heatmap_loss
-from hourglass.training.memory import keep_freed_memory
+from hourglass.training.setup import keep_freed_memory
 from hourglass.weights.checkpoint import WeightFacts
 
 EXPECTED = {"stacks": 1, "features": 2, "input_px": 2, "batch_size": 1, "people": 1, "dataset": 1}

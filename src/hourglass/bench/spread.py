@@ -13,7 +13,7 @@ from hourglass.data.loading.records import load_records
 from hourglass.evaluation.metrics.pck import relative_distance, torso_length
 from hourglass.inference.predictor import Predictor, Request, Square
 from hourglass.recipe.data import DataRecipe
-from hourglass.weights.load import load_network
+from hourglass.weights.load import load_pose_network
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--people", type=int, default=0)
     options = parser.parse_args()
-    network, facts = load_network(options.weights)
+    network, facts = load_pose_network(options.weights)
     records = load_records(DataRecipe(name="lspet", root=options.root), options.split)
     records = records[: options.people or None]
     predictor = Predictor(network, facts, "cpu", "fp32")

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 def ablate(
     name: Annotated[
-        str, typer.Argument(metavar="SET", help="designs, capacity, mssh, systems, or a YAML file.")
+        str,
+        typer.Argument(
+            metavar="SET", help="designs, capacity, mssh, systems, flic_designs ..., or a YAML file."
+        ),
     ],
     overrides: Annotated[
         list[str] | None,

@@ -66,16 +66,16 @@ def _report(
 ) -> dict[str, Any]:
     from dataclasses import replace
 
-    from hourglass.cli.running import people_bar
+    from hourglass.cli.options import people_bar
     from hourglass.data.loading.records import load_test_sets
     from hourglass.evaluation.accuracy import Answer, compare, groups_of, read_answer
     from hourglass.evaluation.evaluate import predict_records
     from hourglass.inference.device import choose_device
     from hourglass.models.build import channels_last
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
 
     where = choose_device(device)
-    networks = [load_network(name or None) for name in weights]
+    networks = [load_pose_network(name or None) for name in weights]
     report: dict[str, Any] = {}
     for source, records in load_test_sets(data, only):
         answers: list[Answer] = []

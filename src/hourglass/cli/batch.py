@@ -59,18 +59,17 @@ def batch(
 
     Example: hourglass batch photos joints
 
-    Everybody in each picture: hourglass batch photos joints --detector yolox-tiny
+    With another detector: hourglass batch photos joints --detector yolox-tiny
 
     On a cluster: hourglass batch s3://bucket/photos s3://bucket/joints --address auto --gpus-per-actor 1
     """
     from hourglass.batch.cluster import import_ray
 
     import_ray()
+    from hourglass.batch.follow import Bar, describe, write_summary
     from hourglass.batch.options import Answering, Workers
-    from hourglass.batch.progress import Bar, describe, write_summary
     from hourglass.batch.submit import start_batch
-    from hourglass.cli.options import check_options, open_detector
-    from hourglass.cli.running import number_of_stacks
+    from hourglass.cli.options import check_options, number_of_stacks, open_detector
 
     if actors != "auto" and not actors.isdigit():
         raise ValueError(f"--actors {actors!r} is not auto or a number")

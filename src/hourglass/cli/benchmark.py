@@ -191,7 +191,7 @@ def scaling(
 
     from hourglass.bench.compare import machine
     from hourglass.bench.scaling import EXPECTED, draw, growths, measure_axis
-    from hourglass.inference.sinks import output_folder
+    from hourglass.inference.inputs_outputs import output_folder
 
     axes = list(dict.fromkeys(axis or EXPECTED))
     unknown = [name for name in axes if name not in EXPECTED]

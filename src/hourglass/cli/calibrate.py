@@ -137,11 +137,11 @@ def _predictions(
     device: str,
 ) -> "Predictions":
     """What the weights find, flip test on; from a file where there is one."""
-    from hourglass.cli.running import people_bar
+    from hourglass.cli.options import people_bar
     from hourglass.evaluation.evaluate import check_skeleton, load_predictions, predict_records
     from hourglass.inference.device import choose_device
     from hourglass.models.build import channels_last
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
 
     if given is not None:
         found = load_predictions(given)
@@ -151,7 +151,7 @@ def _predictions(
             )
         check_skeleton(facts.skeleton, found.skeleton)
         return found
-    network, _ = load_network(source)
+    network, _ = load_pose_network(source)
     if network.output == "coordinates":
         raise ValueError(
             f"{facts.name} answers with coordinates: it has no heatmaps and scores every joint 1, so there "

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Annotations: .json, .json.gz, .h5 or .mat, told by content.")
+        Path,
+        typer.Argument(
+            metavar="IN", help="A file of annotations or a labelling tool's folder, told by its content."
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
     to: Annotated[
@@ -24,9 +27,12 @@ def convert(
         str, typer.Option(help="Map the joints to mpii16, lsp14, coco17 or flic11; else they stay.")
     ] = "",
     split: Annotated[str, typer.Option(help="Only these people, where IN has several splits.")] = "",
-    category: Annotated[str, typer.Option(help="Of a COCO file, where several have keypoints.")] = "",
+    category: Annotated[str, typer.Option(help="Of files with several, where their joints differ.")] = "",
     images: Annotated[
         Path | None, typer.Option(help="Folder of the pictures: COCO then tells their widths and heights.")
+    ] = None,
+    frames: Annotated[
+        Path | None, typer.Option(help="Of a SLEAP project: write the labelled frames as pictures in here.")
     ] = None,
     lossy: Annotated[
         bool, typer.Option("--lossy", help="Leave out people and joints that OUT's form can't hold.")
@@ -64,6 +70,12 @@ def convert(
     if skeleton:
         plan = describe_map(people.skeleton, SKELETONS[skeleton])
         people = map_skeleton(people, SKELETONS[skeleton])
+    if frames is not None:
+        if people.form != "sleap" or source.suffix.lower() != ".slp":
+            raise ValueError(f"--frames is for SLEAP's projects (.slp), not for {source}")
+        from hourglass.data.formats.sleap import write_frames
+
+        typer.echo(f"{frames}: {write_frames(source, frames)} frames written", err=True)
     sizes = None if images is None else picture_sizes(people, found, images)
     losses = Losses(lossy)
     written = write_people(people, out, target, found, losses, force, sizes)
@@ -92,6 +104,7 @@ def _report(
         "pictures": len(set(people.names)),
         "splits": {name: count for name, count in Counter(people.splits).items() if name},
         "skeleton": people.skeleton.name,
+        "flip_pairs": [list(pair) for pair in people.skeleton.flip_pairs],
         "labelled_joints": int(people.labelled.sum()),
         "hidden_joints": int(np.sum(people.visibility == OCCLUDED)),
         "notes": losses.notes,
@@ -115,6 +128,8 @@ def _tell(report: dict[str, Any], plan: "SkeletonMap | None", json: str) -> None
         f"{report['hidden_joints']} of them hidden; {report['from']} to {report['to']}",
         err=True,
     )
+    pairs = ", ".join(f"{a} and {b}" for a, b in report["flip_pairs"])
+    typer.echo(f"left and right: {pairs or 'no joints that change places in a mirror'}", err=True)
     if plan is not None:
         typer.echo(f"to {report['skeleton']}: {plan.sentence()}", err=True)
     for note in report["notes"]:

@@ -21,12 +21,15 @@ WIDE = 100
 def doctor(
     root: Annotated[
         str,
-        typer.Argument(metavar="ROOT", help="Folder of the data set, or a pack; of COCO data, the photos."),
+        typer.Argument(
+            metavar="ROOT",
+            help="Folder of the data set, or a pack; of COCO data, the photos; or a labelling tool's file.",
+        ),
     ] = "",
     data: Annotated[
         str,
         typer.Option(
-            help="lspet, lsp, mpii, flic, coco, pack or synthetic; without it, told from what lies there."
+            help="lspet, lsp, mpii, flic, coco, file, pack, synthetic; without it, told from what lies there."
         ),
     ] = "",
     annotations: Annotated[

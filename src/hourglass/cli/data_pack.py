@@ -33,12 +33,12 @@ def pack(
     out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")],
     data: Annotated[str, typer.Option(help=f"Kind of data: {', '.join(KINDS)}.")] = "lspet",
     root: Annotated[
-        str, typer.Option(help="The data set's folder, or the folder of the COCO file's photos.")
+        str, typer.Option(help="The data set's folder, or that of the photos of coco and file.")
     ] = "",
     annotations: Annotated[
-        str, typer.Option(help="coco: the JSON file; {split} in it is replaced by the split.")
+        str, typer.Option(help="coco, file: the file of annotations; {split} in it is replaced by the split.")
     ] = "",
-    category: Annotated[str, typer.Option(help="coco: which category, where several have keypoints.")] = "",
+    category: Annotated[str, typer.Option(help="coco, file: which category, where several differ.")] = "",
     crop: Annotated[
         str, typer.Option(help="box, or limbs: its side is told by limbs (lspet, lsp, lsp_lspet, coco).")
     ] = "box",
@@ -120,13 +120,13 @@ def pack(
 def _splits(data: str, annotations: str, given: list[str] | None) -> list[str]:
     if data not in KINDS:
         raise ValueError(f"--data {data!r} is not one of {', '.join(KINDS)}")
-    one_file = data == "coco" and "{split}" not in annotations
+    one_file = data in ("coco", "file") and "{split}" not in annotations
     names = given or (["train"] if one_file else _SPLITS.get(data, ["train", "val"]))
     if len(set(names)) < len(names):
         raise ValueError(f"--split names one split twice: {', '.join(names)}")
     if one_file and len(names) > 1:
         raise ValueError(
-            "several splits of coco data need {split} in --annotations, or all would be the same"
+            f"several splits of {data} data need {{split}} in --annotations, or all would be the same"
         )
     return names
 

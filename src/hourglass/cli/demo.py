@@ -24,7 +24,7 @@ def demo(
 
     Example: hourglass demo --out out/demo
     """
-    from hourglass.inference.sinks import output_folder
+    from hourglass.inference.inputs_outputs import output_folder
 
     output_folder(out)
 

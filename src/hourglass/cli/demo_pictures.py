@@ -10,9 +10,9 @@ from hourglass.core.arrays import RGB
 from hourglass.core.geometry import box_around
 from hourglass.data.loading.images import read_image
 from hourglass.drawing import draw
+from hourglass.inference.inputs_outputs import write_picture
 from hourglass.inference.poses.pose import Pose, write_json
 from hourglass.inference.predictor import Predictor
-from hourglass.inference.sinks import write_picture
 from hourglass.synthetic.render import Scene, render
 
 PHOTO = "grace_hopper.jpg"

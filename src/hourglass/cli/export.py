@@ -108,9 +108,9 @@ def _export_file(
 ) -> None:
     from hourglass.export.run import ParityError, export_file, tolerance
     from hourglass.export.write import SUFFIXES, check_plain, check_target, first_stacks
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
 
-    network, facts = load_network(weights)
+    network, facts = load_pose_network(weights)
     check_plain(network)
     network, facts = first_stacks(network, facts, _count(stacks))
     path = out or Path(f"{Path(facts.name).name}{SUFFIXES[to]}")  # type: ignore[index]  # checked before
@@ -155,7 +155,7 @@ def _export_file(
 
 
 def _count(stacks: str) -> int | None:
-    from hourglass.cli.running import number_of_stacks
+    from hourglass.cli.options import number_of_stacks
 
     count = number_of_stacks(stacks)
     if count == "auto":
@@ -215,11 +215,11 @@ def _export_web(
         raise ValueError("--to web needs a new folder to write: --out FOLDER")
     from hourglass.export.write import check_plain
     from hourglass.web.browser import write_web
-    from hourglass.weights.load import load_network
+    from hourglass.weights.load import load_pose_network
     from hourglass.weights.published import bundled_networks
 
     names = [weights, *also] if weights is not None else [*bundled_networks(), *also]
-    networks = [load_network(name) for name in names]
+    networks = [load_pose_network(name) for name in names]
     for network, _ in networks:
         check_plain(network)
     (network, facts), *others = networks
@@ -237,7 +237,7 @@ def _say(what: str) -> None:
 @contextmanager
 def _bar() -> "Iterator[Progress]":
     """A bar of people on standard error where that is a terminal, from the first of them on."""
-    from hourglass.cli.running import people_bar
+    from hourglass.cli.options import people_bar
 
     with ExitStack() as stack:
         bar: list[Progress] = []

@@ -17,6 +17,7 @@ from hourglass.cli import (
     data,
     demo,
     evaluate,
+    evaluate_finder,
     export,
     models,
     predict,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(evaluate_finder.evaluate_finder)
 app.command()(accuracy.accuracy)
 app.command()(score.score)
 app.command()(calibrate.calibrate)

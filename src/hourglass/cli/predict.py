@@ -85,7 +85,8 @@ def predict(
 ) -> None:
     """Find people's joints in pictures, or in a video.
 
-    Without boxes or a detector each picture is taken to show one person.
+    Without boxes everybody is found by the bundled people finder. Where it finds nobody the whole picture is
+    taken to show one person, and that is said, since it is a guess.
 
     A picture that fails is named, the others are done, and the exit code is 1.
 
@@ -93,7 +94,7 @@ def predict(
 
     With a box: hourglass predict team.jpg --box 40,30,200,420 --box 260,25,190,430
 
-    Everybody: hourglass predict team.jpg --detector yolox-tiny
+    With another detector: hourglass predict team.jpg --detector yolox-tiny
 
     With another detector's boxes: hourglass predict photos --boxes results.json --min-score 0.5
 
@@ -103,11 +104,16 @@ def predict(
 
     A video: hourglass predict clip.mp4 --start 0:10 --csv joints.csv
     """
-    from hourglass.cli.options import check_options, given_boxes, open_detector
+    from hourglass.cli.options import (
+        NO_DETECTOR,
+        calibrate,
+        check_options,
+        given_boxes,
+        number_of_stacks,
+        open_detector,
+    )
     from hourglass.cli.predict_video import VideoOptions, is_video, predict_video
-    from hourglass.cli.running import calibrate, number_of_stacks
-    from hourglass.inference.inputs_outputs import expand
-    from hourglass.inference.sinks import output_folder, output_names
+    from hourglass.inference.inputs_outputs import expand, output_folder, output_names
 
     check_options(box, boxes, detector, min_score, nms)
     given = given_boxes(box, boxes, min_score)
@@ -125,7 +131,7 @@ def predict(
             backend=backend,  # type: ignore[arg-type]
             stacks=chosen,
             calibration=calibrate(calibration, weights) if precision == "int8" and calibration else None,
-            detector=open_detector(detector, min_score),
+            detector=None if given is not None else open_detector(detector, min_score),
             nms_oks=NMS_OKS if nms is None else nms,
         )
 
@@ -142,9 +148,9 @@ def predict(
         ):
             if is_given:
                 raise ValueError(f"{option} is for pictures, not for the video {paths[0]}")
-        if detect_every is not None and not detector:
-            raise ValueError("--detect-every is about the people of --detector; give one")
-        found = f", detector {detector} {min_score} {nms} {detect_every}" if detector else ""
+        if detect_every is not None and (given is not None or detector == NO_DETECTOR):
+            raise ValueError("--detect-every is about the people whom a detector finds, and there is none")
+        found = f", detector {detector} {min_score} {nms} {detect_every}"
         settings = f"flip {flip_test}, {backend}, {precision}, stacks {stacks}{found}"
         first_boxes = given if isinstance(given, tuple) else None
         predict_video(
@@ -166,6 +172,7 @@ def predict(
     job = _Job(predictor, given, predictor.nms_oks if boxes else nms, out, overlay, heatmaps, threshold)
     _run(job, files, names)
     _write_results(job, json_path, csv, coco, coco_annotations)
+    _tell_guesses(job)
     if overlay or heatmaps:
         typer.echo(f"{len(job.done)} of {len(files)} pictures drawn into {out}", err=True)
     if job.failed:
@@ -227,7 +234,7 @@ class _Job:
         """Draw one picture's poses, and keep them without their heatmaps."""
         from dataclasses import replace
 
-        from hourglass.inference.sinks import write_picture
+        from hourglass.inference.inputs_outputs import write_picture
 
         if self.overlay:
             image = request.image
@@ -274,6 +281,18 @@ def _run(job: _Job, files: Sequence[Path], names: Sequence[str]) -> None:
             for (path, name, request), poses in zip(chunk, answers, strict=True):
                 job.finish(path, name, request, poses)
                 progress.advance(task)
+
+
+def _tell_guesses(job: _Job) -> None:
+    """Say in which pictures nobody was found."""
+    guessed = [path for path, _, _, poses in job.done if any(pose.guess for pose in poses)]
+    if guessed:
+        others = f" and {len(guessed) - 1} more" if len(guessed) > 1 else ""
+        typer.echo(
+            f"nobody was found in {guessed[0]}{others}: the whole picture was taken to show one person, "
+            "which is a guess; --box says where somebody is",
+            err=True,
+        )
 
 
 def _write_results(

@@ -91,7 +91,7 @@ def predict_video(
     Leaves with typer.Exit(1) when frames were broken, with code 130 after Ctrl-C. Raises ValueError and
     OSError in one sentence.
     """
-    from hourglass.inference.sinks import output_folder
+    from hourglass.inference.inputs_outputs import output_folder
     from hourglass.inference.video.frames import Selection, parse_size, parse_time
     from hourglass.inference.video.open_video import open_clip
     from hourglass.inference.video.pipeline import Outputs, run_video

@@ -27,7 +27,7 @@ def score(
     by: Annotated[
         str,
         typer.Option(
-            help="Another length: head, head-stick, torso, other-torso, any-torso, file-torso or box."
+            help="Another length: head, head-stick, torso, other-torso, any-torso, file-torso, box or crop."
         ),
     ] = "",
     threshold: Annotated[
@@ -41,6 +41,9 @@ def score(
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     against: Annotated[Path | None, typer.Option(help="Other predictions of the same people.")] = None,
     curves: Annotated[bool, typer.Option(help="Put the curves over all thresholds into the JSON.")] = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw PCK over the threshold, .png, .pdf or .svg; with --protocol.")
+    ] = None,
     json: Annotated[str, typer.Option(metavar="FILE", help="Write the result as JSON; - prints it.")] = "",
 ) -> None:
     """Score a file of predictions as other codes do, one protocol or all side by side.
@@ -50,10 +53,12 @@ def score(
 
     Example: hourglass score valid-ours.h5 --truth detections_our_format.mat
 
+    Curves of each joint: hourglass score valid-ours.h5 --truth valid.h5 --protocol hrnet --figure curves.png
+
     Which of two is better: hourglass score new.json --truth valid.h5 --against old.json --bootstrap 1000
     """
     from hourglass.evaluation.scoring.predictions import read_predictions
-    from hourglass.evaluation.scoring.report import Request, as_report, score_all
+    from hourglass.evaluation.scoring.report import Request, as_report, draw_curves, score_all
     from hourglass.evaluation.scoring.tables import print_scores
     from hourglass.evaluation.scoring.truth import read_truth, with_visibility_of
 
@@ -67,17 +72,34 @@ def score(
         curves=curves,
     )
     _check_json(json, curves)
+    _check_figure(figure, protocol)
     annotations = read_truth(truth, split)
     if visibility is not None:
         annotations = with_visibility_of(annotations, read_truth(visibility))
     answers = read_predictions(predictions, annotations, count_from)
     others = None if against is None else read_predictions(against, annotations, count_from)
     scored, left_out = score_all(request, annotations, answers, others)
+    names = (str(predictions), "" if against is None else str(against))
+    if figure is not None:
+        short = (predictions.name, "" if against is None else against.name)
+        if short[0] == short[1]:
+            short = names
+        draw_curves(scored[0], annotations.people.skeleton, short, figure)
     if json:
         _write_json(json, as_report(scored, left_out, annotations, answers, others, request))
     if json != "-":
-        names = (str(predictions), "" if against is None else str(against))
         print_scores(scored, left_out, annotations, request, names)
+
+
+def _check_figure(figure: Path | None, protocol: str) -> None:
+    """Raise before the work, not after it."""
+    if figure is None:
+        return
+    if protocol in ("all", "coco"):
+        raise ValueError("--figure draws the curves of one protocol of joints; name it with --protocol")
+    if figure.is_dir():
+        raise IsADirectoryError(f"--figure {figure} is a folder, not a file")
+    figure.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _check_json(json: str, curves: bool) -> None:

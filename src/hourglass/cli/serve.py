@@ -70,7 +70,7 @@ def serve(
 
     Several networks to choose from: hourglass serve my.safetensors --also hg2_small
 
-    Everybody in a picture without boxes: hourglass serve --detector yolox-tiny
+    With another detector for pictures without boxes: hourglass serve --detector yolox-tiny
 
     Then: curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' localhost:8000/v1/pose
     """
@@ -96,7 +96,7 @@ def serve(
     )
     _check_extra()
 
-    from hourglass.cli.running import calibrate
+    from hourglass.cli.options import calibrate
     from hourglass.serving.run import listen, run, url_of
 
     with listen(host, port) as listening:

@@ -4,6 +4,7 @@ The skeleton travels with the data, the weights and the prediction; nothing gues
 of joints.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hourglass.core.joint_names import left_right_pairs
+
 Pair = tuple[str, str]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -138,49 +143,107 @@ class Skeleton:
     def from_coco_category(cls, category: Mapping[str, Any]) -> "Skeleton":
         """Read one entry of a COCO file's `categories`.
 
-        `keypoints` and the 1-based `skeleton` are COCO's own. `flip_pairs` (pairs of names or of
-        0-based rows), `torso`, `head` and `sigmas` are read where present; without `flip_pairs` the
-        pairs are the names that differ only in left and right.
+        `keypoints` (names, or objects with a `name`) and the 1-based `skeleton` are COCO's own. `flip_pairs`
+        (pairs of names or of 0-based rows), `torso`, `head` and `sigmas` are read where present; where
+        `flip_pairs` is missing or null the pairs are told from the names (`core.joint_names`), and an empty
+        list says that there are none. Limbs are only drawn, so those that make no sense are left out with a
+        warning; a row 0 among them shows that they count from 0.
 
         Raises ValueError naming the field or the joint.
         """
         names = category.get("keypoints")
         if not isinstance(names, Sequence) or isinstance(names, str) or not names:
             raise ValueError(f"category {category.get('name')!r} lists no 'keypoints'")
-        joints = tuple(str(n) for n in names)
+        joints = tuple(_joint_name(name, row) for row, name in enumerate(names))
         if category.get("name") == "person" and joints == COCO17.joints:
             return COCO17
 
-        def named(field: str, entry: Any, base: int) -> str:
+        def named(field: str, entry: Any) -> str:
             if isinstance(entry, str):
                 return entry
-            if not isinstance(entry, int) or not 0 <= entry - base < len(joints):
+            if not isinstance(entry, int) or not 0 <= entry < len(joints):
                 raise ValueError(f"'{field}' names keypoint {entry!r}, but there are {len(joints)} keypoints")
-            return joints[entry - base]
+            return joints[entry]
 
-        def pair(field: str, entry: Any, base: int) -> Pair:
+        def pair(field: str, entry: Any) -> Pair:
             if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) != 2:
                 raise ValueError(f"'{field}' holds {entry!r}, which is not a pair of keypoints")
-            return named(field, entry[0], base), named(field, entry[1], base)
+            return named(field, entry[0]), named(field, entry[1])
 
-        def pairs(field: str, base: int) -> tuple[Pair, ...]:
+        def pairs(field: str) -> tuple[Pair, ...]:
             entries = category.get(field) or ()
             if not isinstance(entries, Sequence) or isinstance(entries, str):
                 raise ValueError(f"'{field}' is not a list of pairs of keypoints")
-            return tuple(pair(field, entry, base) for entry in entries)
+            return tuple(pair(field, entry) for entry in entries)
 
-        flips = pairs("flip_pairs", 0) if "flip_pairs" in category else _pairs_by_name(joints)
+        told = category.get("flip_pairs") is not None
         head = category.get("head")
         sigmas = category.get("sigmas")
         return cls(
             name=str(category.get("name", "custom")),
             joints=joints,
-            flip_pairs=flips,
-            limbs=pairs("skeleton", 1),
-            torso=pairs("torso", 0) or _torso_by_name(joints),
-            head=None if head is None else pair("head", head, 0),
+            flip_pairs=pairs("flip_pairs") if told else left_right_pairs(joints),
+            limbs=_limbs_that_fit(category, joints),
+            torso=pairs("torso") or _torso_by_name(joints),
+            head=None if head is None else pair("head", head),
             oks_sigmas=None if sigmas is None else tuple(float(s) for s in sigmas),
         )
+
+    @classmethod
+    def of_names(
+        cls,
+        name: str,
+        joints: Sequence[str],
+        flip_pairs: Sequence[Pair] | None = None,
+        limbs: Sequence[Pair] = (),
+    ) -> "Skeleton":
+        """The skeleton of joints of which little more than the names is known.
+
+        Args:
+            flip_pairs: None tells them from the names.
+            limbs: those whose ends are joints are kept.
+        """
+        known = tuple(joints)
+        return cls(
+            name=name,
+            joints=known,
+            flip_pairs=left_right_pairs(known) if flip_pairs is None else tuple(flip_pairs),
+            limbs=tuple((a, b) for a, b in limbs if a != b and {a, b} <= set(known)),
+            torso=_torso_by_name(known),
+        )
+
+
+def _joint_name(entry: Any, row: int) -> str:
+    name = entry.get("name") if isinstance(entry, Mapping) else entry
+    if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
+        raise ValueError(f"'keypoints' holds {entry!r} in row {row}, which names no keypoint")
+    return str(name)
+
+
+def _limbs_that_fit(category: Mapping[str, Any], joints: tuple[str, ...]) -> tuple[Pair, ...]:
+    """The limbs of a category's `skeleton` as names; a line in the log tells of those that are none."""
+    found = category.get("skeleton") or []
+    entries = list(found) if isinstance(found, Sequence) and not isinstance(found, str) else [found]
+    pairs = [list(e) if isinstance(e, Sequence) and not isinstance(e, str) else [] for e in entries]
+    base = 0 if any(end == 0 for pair in pairs for end in pair) else 1
+    rows: dict[str | int | float, str] = {name: name for name in joints} | {
+        base + row: name for row, name in enumerate(joints)
+    }
+    limbs = []
+    for pair in pairs:
+        ends = [rows.get(end) if isinstance(end, str | int | float) else None for end in pair]
+        if len(ends) == 2 and ends[0] and ends[1] and ends[0] != ends[1]:
+            limbs.append((ends[0], ends[1]))
+    if len(limbs) < len(entries):
+        log.warning(
+            "category %r: %d of the %d limbs in 'skeleton' do not join two of its %d keypoints and are not "
+            "drawn",
+            category.get("name"),
+            len(entries) - len(limbs),
+            len(entries),
+            len(joints),
+        )
+    return tuple(limbs)
 
 
 def _pairs(raw: Sequence[Sequence[str]]) -> tuple[Pair, ...]:
@@ -188,23 +251,6 @@ def _pairs(raw: Sequence[Sequence[str]]) -> tuple[Pair, ...]:
         if isinstance(pair, str) or len(pair) != 2:
             raise ValueError(f"not a skeleton: {pair!r} is not a pair of joints")
     return tuple((str(a), str(b)) for a, b in raw)
-
-
-def _pairs_by_name(joints: tuple[str, ...]) -> tuple[Pair, ...]:
-    """Names that differ only in the word left or right, or in a leading or trailing L or R."""
-    found = []
-    for joint in joints:
-        for left, right in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
-            other = joint.replace(left, right)
-            if other != joint and other in joints:
-                found.append((joint, other))
-        for left, right in (("l_", "r_"), ("L_", "R_")):
-            if joint.startswith(left) and right + joint[2:] in joints:
-                found.append((joint, right + joint[2:]))
-        for left, right in (("_l", "_r"), ("_L", "_R")):
-            if joint.endswith(left) and joint[:-2] + right in joints:
-                found.append((joint, joint[:-2] + right))
-    return tuple(found)
 
 
 def _torso_by_name(joints: tuple[str, ...]) -> tuple[Pair, ...]:

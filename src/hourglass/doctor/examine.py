@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hourglass.doctor import joint_checks, picture_checks, set_checks, side_checks
-from hourglass.doctor.body import measure
 from hourglass.doctor.findings import Finding
-from hourglass.doctor.people import People, gather
+from hourglass.doctor.people import People, gather, measure
 from hourglass.doctor.sources import Found
 
 Stages = Callable[[str, int, int], None]

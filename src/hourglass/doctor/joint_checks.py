@@ -8,10 +8,9 @@ from itertools import combinations
 import numpy as np
 
 from hourglass.core.arrays import Float64Array
-from hourglass.data.formats.crops import BOX_MARGIN, OUTSIDE_SHARE
-from hourglass.doctor.body import Body, box_side_px, relative, robust_z
+from hourglass.data.formats.person_scale import BOX_MARGIN, OUTSIDE_SHARE
 from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
-from hourglass.doctor.people import People
+from hourglass.doctor.people import Body, People, box_side_px, relative, robust_z
 
 FEW = 3
 """A person with fewer labelled joints teaches little, and has no size to speak of."""

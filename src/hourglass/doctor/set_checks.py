@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.core.arrays import BoolArray, Float64Array
-from hourglass.doctor.body import Body, box_side_px
 from hourglass.doctor.findings import (
     LEAK_SHARE,
     Finding,
@@ -19,7 +18,7 @@ from hourglass.doctor.findings import (
     rows_where,
     worst_first,
 )
-from hourglass.doctor.people import People
+from hourglass.doctor.people import Body, People, box_side_px
 
 RARE_SHARE = 0.01
 """A joint is rare when fewer of the people with any labels have it."""

@@ -6,9 +6,8 @@ import numpy as np
 
 from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.data.formats.person_scale import row_quantile
-from hourglass.doctor.body import Body
 from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
-from hourglass.doctor.people import People
+from hourglass.doctor.people import Body, People
 
 TWIST_DEG = 75.0
 """A torso turned by more between hips and shoulders is rather two exchanged pairs of names."""

@@ -1,18 +1,20 @@
 """From a folder to the people of its annotation files."""
 
 import gzip
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape, glob
 from pathlib import Path
 
 from hourglass.core.skeleton import FLIC11, LSP14
-from hourglass.data.formats.annotation_files import read_annotations
-from hourglass.data.formats.annotations import Annotations
+from hourglass.data.formats.annotation_files import is_coco, read_annotations
+from hourglass.data.formats.annotations import LABEL_FORMS, Annotations
+from hourglass.data.formats.picture_places import places
 from hourglass.data.formats.read_files import read_hdf5, read_json, read_mat
 from hourglass.doctor.people import Part, part_of_records
 
-KINDS = ("lspet", "lsp", "mpii", "flic", "coco", "pack", "synthetic")
+KINDS = ("lspet", "lsp", "mpii", "flic", "coco", "file", "pack", "synthetic")
 
 RENDERED = 24
 """People of each split of `synthetic`."""
@@ -35,6 +37,8 @@ _PREPARED = {
         "valid.h5",
     ),
 }
+_LABEL_ENDINGS = (".csv", ".yaml", ".yml", ".xml", ".slp")
+_PROJECTS = ("config.yaml", "data.yaml", "dataset.yaml")
 _COCO = "annotations/person_keypoints_*.json"
 
 
@@ -63,7 +67,8 @@ def find(
     """Read all annotation files of a data set.
 
     Args:
-        root: its folder, or a pack; for COCO the folder of the pictures, `{split}` in it is replaced.
+        root: its folder, or a pack; for COCO the folder of the pictures, `{split}` in it is replaced. A
+            labelling tool's file or folder is enough by itself.
         data: one of `KINDS`; empty tells it from what lies there.
         annotations: a file of any form, or several with `{split}` for what differs in their names.
         category: of COCO files with several.
@@ -80,6 +85,8 @@ def find(
         raise ValueError("say where the data lies: hourglass data doctor ROOT")
     if annotations:
         files = _expanded(annotations, split)
+    elif data == "file" or Path(root).suffix.lower() in _LABEL_ENDINGS or _is_project(Path(root)):
+        files, root = _expanded(root, split), ""
     elif data == "pack" or Path(root).suffix == ".parquet":
         return _packed(Path(root))
     else:
@@ -87,7 +94,7 @@ def find(
     parts = tuple(_part(root, file, word, category, bool(annotations)) for word, file in files)
     kind = kind_of(parts[0].people)
     for part in parts:
-        if kind_of(part.people) != (data or kind):
+        if data != "file" and kind_of(part.people) != (data or kind):
             raise ValueError(f"{part.people.file} is {kind_of(part.people)} data, not {data or kind}")
     folders = tuple(dict.fromkeys(part.folder for part in parts if part.folder is not None))
     return Found(kind, parts, folders)
@@ -99,7 +106,12 @@ def kind_of(people: Annotations) -> str:
         return "mpii"
     if people.form == "authors-hdf5":
         return "flic" if people.skeleton.joints == FLIC11.joints else "mpii"
-    return people.form
+    return "file" if people.form in LABEL_FORMS else people.form
+
+
+def _is_project(root: Path) -> bool:
+    """Whether a folder is one of a labelling tool that is told without opening its files."""
+    return any((root / name).is_file() for name in _PROJECTS) or any(root.glob("CollectedData_*"))
 
 
 def _files_below(root: Path, data: str) -> list[tuple[str, Path]]:
@@ -155,6 +167,11 @@ def _expanded(pattern: str, split: str) -> list[tuple[str, Path]]:
 
 def _part(root: str, file: Path, split: str, category: str | None, named: bool) -> Part:
     people, names, sizes = _read(file, category)
+    if people.form in LABEL_FORMS:
+        folder, found = places(people, Path(root.replace("{split}", split)) if root else None)
+        below = {name: Path(os.path.relpath(path, folder)).as_posix() for name, path in found.items()}
+        people = replace(people, names=[below.get(name, name) for name in people.names])
+        return Part(people, split, folder, sizes={below.get(n, n): s for n, s in people.sizes.items()})
     if people.form != "coco":
         folder = Path(root) / "images"
         return Part(people, split, folder if folder.is_dir() or not named else Path(root))
@@ -170,11 +187,12 @@ def _read(
 ) -> tuple[Annotations, tuple[str, ...], dict[str, tuple[int, int]]]:
     """People, and of COCO files all pictures with their sizes."""
     try:
-        if not _is_object(file):
-            return read_annotations(file, category=category), (), {}
-        from hourglass.data.formats.coco import read_file
+        content = read_json(file) if _is_object(file) else None
+        if not is_coco(content):
+            return read_annotations(file, category=category, content=content), (), {}
+        from hourglass.data.formats.coco import parse
 
-        coco = read_file(file, category)
+        coco = parse(content, file, category)
         sizes = {name: size for name, size in zip(coco.names, coco.sizes, strict=True) if size is not None}
         return coco.people, coco.names, sizes
     except FileNotFoundError:
@@ -206,7 +224,7 @@ def _can_be_read(file: Path) -> bool:
 
 
 def _packed(file: Path) -> Found:
-    from hourglass.data.packs.pack import load_records, read_facts
+    from hourglass.data.packs.open_pack import load_records, read_facts
 
     parts = tuple(
         part_of_records(records, file, split)

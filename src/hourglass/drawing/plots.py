@@ -114,7 +114,9 @@ def _loss_panel(axes: "Axes", train: Rows, val: Rows) -> None:
     steps, losses = _series(val, "loss")
     if steps:
         axes.plot(steps, losses, color=_ORANGE, linewidth=1.4, marker="o", markersize=3, label="validation")
-    if any(loss > 0 for loss in _series(train, "loss")[1] + losses):
+    every = _series(train, "loss")[1] + losses
+    # A likelihood's logarithm may be negative.
+    if any(loss > 0 for loss in every) and min(every) >= 0:
         axes.set_yscale("log")
     axes.set_title("Loss", loc="left", fontsize=10)
     axes.set_xlabel("step")
@@ -225,6 +227,52 @@ def compare_curves(
     axes.legend(fontsize=8, frameon=False)
     if title:
         axes.set_title(title, loc="left", fontsize=10)
+    kind = path.suffix.lower().lstrip(".")
+    figure.savefig(path, format=kind if kind in FORMATS else "png", dpi=160)
+
+
+def pck_curves(
+    thresholds: Sequence[float],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    path: Path,
+    x_label: str,
+    title: str = "",
+) -> None:
+    """Shares of correct joints over the threshold, a panel for each group of joints (workshop figures 2, 3).
+
+    Args:
+        thresholds: (T,), ascending.
+        panels: by name of the joints, then by name of the answers, (T,) percent; NaN is left out.
+        path: a .png, .pdf or .svg file; another ending gets PNG.
+        x_label: what a threshold is a share of.
+
+    Raises ValueError when there is no panel, OSError when `path` can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not panels:
+        raise ValueError("there are no joints to draw curves of")
+    across = min(4, len(panels))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(2.6 * across + 0.6, 2.4 * down + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.remove()
+    for axes, (name, answers) in zip(grid.flat, panels.items(), strict=False):
+        for (answer, shares), colour in zip(answers.items(), _PALETTE, strict=False):
+            axes.plot(thresholds, shares, color=colour, linewidth=1.4, label=answer)
+        axes.set_title(name, loc="left", fontsize=9)
+        axes.set(xlim=(0, thresholds[-1]), ylim=(0, 100))
+        _tidy(axes)
+    first = grid.flat[0]
+    if len(next(iter(panels.values()))) > 1:
+        first.legend(fontsize=7, frameon=False, loc="lower right")
+    figure.supxlabel(x_label, fontsize=9)
+    figure.supylabel("correct joints, %", fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=10, fontweight="bold")
     kind = path.suffix.lower().lstrip(".")
     figure.savefig(path, format=kind if kind in FORMATS else "png", dpi=160)
 

@@ -24,8 +24,7 @@ from hourglass.engines.engine import (
     stage_names,
     stages_of,
 )
-from hourglass.engines.pt2 import Program, parse
-from hourglass.engines.pt2_file import open_archive
+from hourglass.engines.pt2 import Program, open_archive, parse
 
 _STUMBLES = (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, RecursionError)
 """What damaged or foreign parts of a file make its readers raise."""

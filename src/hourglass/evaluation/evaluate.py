@@ -18,13 +18,16 @@ from hourglass.core import geometry
 from hourglass.core.arrays import RGB
 from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
-from hourglass.core.structs import PersonRecord
+from hourglass.core.structs import OCCLUDED, VISIBLE, PersonRecord
+from hourglass.data.formats.person_scale import BOX_MARGIN
 from hourglass.data.formats.skeleton_map import describe_map
 from hourglass.data.loading.images import read_image
 from hourglass.data.loading.loader import ahead
 from hourglass.data.loading.mixture import in_skeleton
 from hourglass.drawing.draw import contact_sheet, draw_pose
-from hourglass.evaluation.metrics.pck import box_length, pck, person_errors, torso_length
+from hourglass.evaluation.metrics.joint_groups import group_curves, joint_groups, mean_of_groups
+from hourglass.evaluation.metrics.pck import box_length, pck, person_errors, relative_distance, torso_length
+from hourglass.evaluation.metrics.scores import People
 from hourglass.inference.forward import CropAnswer, answer_crops, answer_stages
 from hourglass.weights.checkpoint import WeightFacts
 
@@ -44,6 +47,7 @@ class Predictions:
         scores: (N, J) float32, peak heights.
         skeleton: names the J rows.
         weights: name of the weights that predicted them.
+        occluded: (N, J) bool, joints said to be hidden, by weights that tell; else None.
 
     Raises ValueError when shapes disagree or a person occurs twice.
     """
@@ -54,6 +58,7 @@ class Predictions:
     scores: npt.NDArray[np.float32]
     skeleton: Skeleton
     weights: str = ""
+    occluded: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         people, joints = len(self.image_id), len(self.skeleton)
@@ -61,8 +66,9 @@ class Predictions:
             ("person_id", self.person_id, (people,)),
             ("keypoints", self.keypoints, (people, joints, 2)),
             ("scores", self.scores, (people, joints)),
+            ("occluded", self.occluded, (people, joints)),
         ):
-            if array.shape != shape:
+            if array is not None and array.shape != shape:
                 raise ValueError(f"predictions: {name} has shape {array.shape}, expected {shape}")
         if len(np.unique(self.person_id)) != people:
             raise ValueError("predictions: a person occurs twice")
@@ -174,6 +180,7 @@ def _predict(
         raise ValueError("batch_size and workers must be at least 1")
     keypoints: list[list[npt.NDArray[np.floating]]] = []
     scores: list[list[npt.NDArray[np.float32]]] = []
+    hidden: list[list[npt.NDArray[np.bool_]]] = []
     was_training = network.training
     network.eval()
     try:
@@ -182,10 +189,12 @@ def _predict(
             stages = answer(torch.from_numpy(crops).permute(0, 3, 1, 2).to(device))
             keypoints = keypoints or [[] for _ in stages]
             scores = scores or [[] for _ in stages]
-            for stage, (found, heights) in zip(stages, zip(keypoints, scores, strict=True), strict=True):
+            hidden = hidden or [[] for _ in stages]
+            for stage, found, heights, flags in zip(stages, keypoints, scores, hidden, strict=True):
                 on_crop = stage.keypoints.cpu().numpy()
                 found += [geometry.apply(m, k) for m, k in zip(matrices, on_crop, strict=True)]
                 heights += list(stage.scores.cpu().numpy())
+                flags += [] if stage.occluded is None else list(stage.occluded.cpu().numpy())
             done += len(crops)
             if progress is not None:
                 progress(done, len(records))
@@ -202,8 +211,9 @@ def _predict(
             np.asarray(heights, np.float32).reshape(-1, joints),
             facts.skeleton,
             facts.name,
+            np.asarray(flags, bool).reshape(-1, joints) if flags else None,
         )
-        for found, heights in zip(keypoints or [[]], scores or [[]], strict=True)
+        for found, heights, flags in zip(keypoints or [[]], scores or [[]], hidden or [[]], strict=True)
     ]
 
 
@@ -237,35 +247,114 @@ def score(
     The reference length is the torso: the first of the skeleton's shoulder-hip diagonals with both ends
     labelled (left shoulder to right hip, else right shoulder to left hip; FLIC the other way round). A
     person with neither is not counted. A skeleton without diagonals is measured by the longer side of the
-    box around the labelled joints. A joint within `threshold` reference lengths is correct.
+    box around the labelled joints, or where these span none by that of the box that the crop was made of. A
+    joint within `threshold` reference lengths is correct.
 
     Returns:
         `metrics`: per threshold, `{"PCK@0.2": {"mean": ..., "pooled": ..., "<joint>": ...}}` in percent
         with three decimals; `mean` is that of the joints, `pooled` the share over all of them; None where
-        nothing was counted. `reference`: `torso` or `box`. `people`: all of them; `people_counted`:
-        those with a reference length; `joints`: how many of each joint were counted.
+        nothing was counted. `joint_metrics`: the joints alone, whatever they are called. `reference`: `torso`
+        or `box`. `people`: all of them; `people_counted`: those with a reference length; `joints`: how many
+        of each joint were counted. `hidden`: `hidden_joints` at the first threshold.
 
     Raises ValueError when a record has no prediction or the skeletons differ. Predictions of people
     outside `records` are left aside.
     """
     predicted, truth, labelled, reference = aligned(predictions, records)
     metrics: dict[str, dict[str, float | None]] = {}
+    joint_metrics: dict[str, dict[str, float | None]] = {}
     names = predictions.skeleton.joints
     for threshold in thresholds:
         if not threshold > 0:
             raise ValueError(f"a PCK threshold must be positive, not {threshold:g}")
         result = pck(predicted, truth, labelled, reference, threshold)
         by_joint = dict(zip(names, result.per_joint.tolist(), strict=True))
-        shares = {"mean": result.mean, "pooled": result.pooled, **by_joint}
-        metrics[f"PCK@{threshold:g}"] = {key: _percent(share) for key, share in shares.items()}
+        shares = {"mean": result.mean, "pooled": result.pooled}
+        title = f"PCK@{threshold:g}"
+        joint_metrics[title] = {joint: _percent(share) for joint, share in by_joint.items()}
+        # A joint may be called "mean": there the mean stays that of all.
+        metrics[title] = {key: _percent(share) for key, share in {**shares, **by_joint, **shares}.items()}
     counted = labelled & (reference > 0)[:, None]
     return {
         "metrics": metrics,
+        "joint_metrics": joint_metrics,
         "reference": reference_name(records[0].skeleton),
         "people": len(records),
         "people_counted": int(counted.any(1).sum()),
         "joints": dict(zip(names, counted.sum(0).tolist(), strict=True)),
+        "hidden": hidden_joints(predictions, records, thresholds[0]),
     }
+
+
+def people_of(records: Sequence[PersonRecord]) -> People:
+    """Annotated people as the protocols of `metrics` take them, with the side of everybody's crop.
+
+    Raises ValueError when there is nobody, or skeletons differ.
+    """
+    if not records:
+        raise ValueError("there is nobody to score")
+    skeleton = records[0].skeleton
+    for record in records:
+        check_skeleton(skeleton, record.skeleton)
+    visibility = np.stack([r.visibility for r in records])
+    return People(
+        skeleton=skeleton,
+        keypoints=np.stack([r.keypoints for r in records]).astype(np.float64),
+        visibility=visibility,
+        tells_hidden=bool((visibility == OCCLUDED).any()),
+        lengths={"crop": np.array([r.side_px for r in records], np.float64)},
+    )
+
+
+def hidden_joints(
+    predictions: Predictions, records: Sequence[PersonRecord], threshold: float = 0.2
+) -> dict[str, Any] | None:
+    """How many of the hidden joints were found, beside the visible ones; None where nobody hides a joint.
+
+    Returns percent with three decimals, or None, over all kinds of joints together: `hidden` and `visible`
+    each have `counted`, `found` (the share within `threshold` reference lengths) and `told` (the share that
+    the weights called hidden; None unless they tell, as those with negative Gaussians do).
+    """
+    order = rows_of(predictions, records)
+    seen = np.stack([r.visibility for r in records])
+    if not (seen == OCCLUDED).any():
+        return None
+    distance, counted = relative_distance(*aligned(predictions, records))
+    told = None if predictions.occluded is None else predictions.occluded[order]
+    found: dict[str, Any] = {"threshold": threshold}
+    for name, flag in (("hidden", OCCLUDED), ("visible", VISIBLE)):
+        these = counted & (seen == flag)
+        count = int(these.sum())
+        right = distance[these] <= threshold
+        found[name] = {
+            "counted": count,
+            "found": _percent(float(right.mean())) if count else None,
+            "told": _percent(float(told[these].mean())) if count and told is not None else None,
+        }
+    return found
+
+
+def curves(
+    predictions: Predictions, records: Sequence[PersonRecord], end: float
+) -> tuple[list[float], dict[str, list[float]]]:
+    """101 thresholds from 0 to `end`, and PCK in percent at each, by group of joints, and the `mean`."""
+    thresholds = np.linspace(0, end, 101)
+    distance, counted = relative_distance(*aligned(predictions, records))
+    found = group_curves(distance, counted, predictions.skeleton, thresholds)
+    return thresholds.tolist(), {name: shares.tolist() for name, shares in found.items()}
+
+
+def stage_scores(
+    stages: Sequence[Predictions], records: Sequence[PersonRecord], threshold: float = 0.2
+) -> list[dict[str, float | None]]:
+    """PCK of every stage's answer in percent: by group of joints, and of all joints as `mean`."""
+    rows = []
+    for stage in stages:
+        (each,) = score(stage, records, (threshold,))["metrics"].values()
+        groups = mean_of_groups(each, joint_groups(stage.skeleton.joints), stage.skeleton.joints)
+        rounded = {name: None if value is None else round(value, 3) for name, value in groups.items()}
+        rows.append({**rounded, "mean": each["mean"]})
+    return rows
 
 
 def reference_name(skeleton: Skeleton) -> str:
@@ -310,6 +399,10 @@ def aligned(
     skeleton = records[0].skeleton
     by_torso = reference_name(skeleton) == "torso"
     reference = torso_length(skeleton, truth, labelled) if by_torso else box_length(truth, labelled)
+    if not by_torso:
+        # One joint spans no box; the person's crop was made of an annotated one.
+        crops = np.array([r.side_px for r in records], np.float64) / BOX_MARGIN
+        reference = np.where(reference > 0, reference, crops)
     return predictions.keypoints[order], truth, labelled, reference
 
 
@@ -317,7 +410,8 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write predictions as JSON, atomically; the numbers read back are the same to the last bit.
 
     `{"format", "skeleton", "weights", "people": [{"person_id", "image_id", "keypoints": [[x, y, score],
-    ...]}]}`. Raises ValueError naming the person when a number is not finite, OSError naming `path`.
+    ...]}]}`; of weights that tell hidden joints each person also has `occluded`, a flag for each joint.
+    Raises ValueError naming the person when a number is not finite, OSError naming `path`.
     """
     numbers = np.concatenate([predictions.keypoints, predictions.scores[..., None]], -1)
     finite = np.isfinite(numbers).all((1, 2))
@@ -328,10 +422,13 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
             "is not a finite number: the weights are broken"
         )
     triples = shortest(numbers).tolist()
-    people = [
+    people: list[dict[str, Any]] = [
         {"person_id": int(person), "image_id": image, "keypoints": joints}
         for person, image, joints in zip(predictions.person_id, predictions.image_id, triples, strict=True)
     ]
+    if predictions.occluded is not None:
+        for entry, flags in zip(people, predictions.occluded.tolist(), strict=True):
+            entry["occluded"] = flags
     head = {"format": FORMAT, "skeleton": predictions.skeleton.to_dict(), "weights": predictions.weights}
     write_text_atomically(path, json.dumps({**head, "people": people}))
 
@@ -362,9 +459,21 @@ def load_predictions(path: Path) -> Predictions:
             scores=np.ascontiguousarray(numbers[..., 2]),
             skeleton=skeleton,
             weights=str(raw.get("weights", "")),
+            occluded=_flags(people, len(skeleton)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the predictions can't be read: {error}") from error
+
+
+def _flags(people: Sequence[dict[str, Any]], joints: int) -> npt.NDArray[np.bool_] | None:
+    """(N, J) `occluded` of the file's people, where they have it."""
+    if not people or "occluded" not in people[0]:
+        return None
+    flags = [person["occluded"] for person in people]
+    for n, row in enumerate(flags):
+        if not isinstance(row, list) or len(row) != joints or not all(isinstance(f, bool) for f in row):
+            raise ValueError(f"row {n} of 'people': 'occluded' is not {joints} times true or false")
+    return np.array(flags, bool).reshape(len(people), joints)
 
 
 def extremes(

@@ -137,7 +137,7 @@ def score_oks(file: CocoFile, results: Results) -> dict[str, Any]:
     check_sigmas(file)
     truth = truth_of(file)
     skeleton = truth.people.skeleton
-    found = read_results(Path("the results"), results, skeleton, truth.keys, truth.category)
+    found = read_results(Path("the results"), results, skeleton, truth.keys, truth.categories)
     score = evaluate_protocol(COCO, truth.people, detections=found)
     return {
         "scores": {

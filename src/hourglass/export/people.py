@@ -14,7 +14,7 @@ from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.dataset import make_sample
 from hourglass.data.loading.images import read_image
 from hourglass.data.loading.loader import ahead
-from hourglass.data.packs import pack
+from hourglass.data.packs import open_pack as pack
 from hourglass.inference.inputs_outputs import expand
 from hourglass.inference.predictor import Predictor
 from hourglass.synthetic.render import load_records as render_records

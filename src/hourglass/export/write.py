@@ -1,4 +1,4 @@
-"""Weights as a file for ONNX Runtime, OpenVINO or torch alone."""
+"""Weights as a file for ONNX Runtime, OpenVINO or torch alone, which may read its own heatmaps."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,12 +8,12 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hourglass.engines import onnx_engine, openvino_engine, torch_export_engine
 from hourglass.engines.engine import EngineError, Signature, example
-from hourglass.export import decoded
 from hourglass.export.metadata import describe
+from hourglass.inference.forward import merge_views, read_stage
 from hourglass.models.anytime import FirstStacks
 from hourglass.models.multi_scale import MultiScaleStackedHourglass
 from hourglass.weights.checkpoint import WeightFacts
@@ -57,7 +57,7 @@ def write(
     output = str(network.output)
     names = tuple(f"stage_{i + 1}" for i in range(len(stages)))
     if decode_in_graph:
-        network, names = decoded.Decoded(network, facts).eval(), (*decoded.NAMES, *names)
+        network, names = Decoded(network, facts).eval(), (*DECODED_NAMES, *names)
     signature = Signature(facts.input_px, output, "fp32")
     precision = "fp32" if calibration is None else "int8"
     entries = describe(facts, output, stages, precision, decode_in_graph)
@@ -111,3 +111,24 @@ def first_stacks(network: nn.Module, facts: WeightFacts, count: int | None) -> t
             strides = tuple(network.strides[:count])
         recipe = replace(recipe, stacks=count, strides=strides)
     return part, replace(facts, network=recipe, metrics={}, calibration=None)
+
+
+DECODED_NAMES = ("keypoints", "scores")
+"""What the answers before the stages are called in an exported file."""
+
+
+class Decoded(nn.Module):
+    """Crops (B, 3, S, S) uint8 to joints (B, J, 2) in the crop's pixels, scores (B, J), and every stage.
+
+    The joints are read as `inference.forward` reads them: with the weights' own decoding, offset and signs.
+    """
+
+    def __init__(self, network: nn.Module, facts: WeightFacts) -> None:
+        super().__init__()
+        self.network, self.facts, self.output = network, facts, str(network.output)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        stages: list[Tensor] = self.network(image)
+        last = merge_views(stages[-1], self.output, self.facts, flip_test=False)
+        answer = read_stage(last, self.facts, image.shape[-1])
+        return answer.keypoints, answer.scores, *stages

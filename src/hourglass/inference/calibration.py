@@ -10,10 +10,10 @@ import numpy.typing as npt
 from hourglass.data.loading.dataset import make_sample
 from hourglass.data.loading.images import read_image
 from hourglass.data.loading.loader import ahead
-from hourglass.data.packs import pack
+from hourglass.data.packs import open_pack as pack
 from hourglass.inference.inputs_outputs import expand
 from hourglass.inference.predictor import Predictor
-from hourglass.weights.load import load_network
+from hourglass.weights.load import load_pose_network
 
 MOST = 300
 """Crops that are measured; more change nothing."""
@@ -32,7 +32,7 @@ def calibration_crops(
 
     Raises ValueError or OSError, naming the file, when there is nothing to be had.
     """
-    network, facts = load_network(weights)
+    network, facts = load_pose_network(weights)
     if str(source).endswith(".parquet"):
         path = Path(source)
         people = _evenly(pack.load_records(path, next(iter(pack.read_facts(path).people))))

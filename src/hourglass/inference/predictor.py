@@ -13,23 +13,23 @@ from torch import nn
 from hourglass.core.arrays import RGB
 from hourglass.core.geometry import apply, apply_covariance, box_around, crop_matrix, warp
 from hourglass.core.skeleton import Skeleton
-from hourglass.data.loading.images import read_image
+from hourglass.data.loading.images import read_image, to_rgb
 from hourglass.data.loading.loader import ahead
-from hourglass.data.loading.pixels import to_rgb
 from hourglass.inference.backends import Backend, Stacks, make_runnable
-from hourglass.inference.detection.boxes import Boxes, Detector, box_rows, detect, score_row
+from hourglass.inference.detection.boxes import Boxes, Detector, box_rows, from_detections, score_row
 from hourglass.inference.detection.detectors import load_detector
 from hourglass.inference.detection.suppress import NMS_OKS, check_nms, distinct
 from hourglass.inference.device import Precision, choose_device
 from hourglass.inference.early_exit import answer_until_settled
 from hourglass.inference.forward import CropAnswer, answer_crops
+from hourglass.inference.people import FINDER, look
 from hourglass.inference.poses.pose import Pose
 from hourglass.models.build import channels_last
 from hourglass.weights.checkpoint import WeightFacts
-from hourglass.weights.load import load_network
+from hourglass.weights.load import check_finds_joints, load_pose_network
 
 Picture = str | Path | npt.NDArray[Any]
-"""A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.loading.pixels.to_rgb`."""
+"""A file, or an array (H, W), (H, W, 3) or (H, W, 4); see `hourglass.data.loading.images.to_rgb`."""
 Matrix = npt.NDArray[np.float64]
 
 MAX_PASSES = 3
@@ -69,6 +69,7 @@ class Request:
         image_id: what the picture is called, or None.
         box_scores: a detector's, one for each square, or None.
         nms_oks: people who are more alike than this by OKS are one (`suppress.distinct`); None keeps all.
+        guess: nobody was found, and the whole picture is looked at as if it showed one person.
     """
 
     image: RGB
@@ -77,6 +78,7 @@ class Request:
     image_id: str | None = None
     box_scores: tuple[float, ...] | None = None
     nms_oks: float | None = None
+    guess: bool = False
 
 
 @dataclass(eq=False)
@@ -92,12 +94,15 @@ class Predictor:
     """Finds people's joints in pictures, in the pictures' own pixels.
 
     A person is looked for in a square: around a given box, the box's longer side times the margin that
-    the network was trained with. Without boxes a picture is taken to show one person: the first square
-    spans the whole picture, the next one the joints that were found, until that settles or after three
-    passes. The last pass is the answer, unless its scores are clearly worse than an earlier one's.
+    the network was trained with.
 
     With a detector, a picture without boxes holds the people whom it finds, perhaps nobody. Of two who come
     to lie on one another the surer one stays. Boxes that the caller gives keep one pose each.
+
+    Without a detector, and where the bundled finder finds nobody, a picture is taken to show one person: the
+    first square spans the whole picture, the next one the joints that were found, until that settles or after
+    three passes. The last pass is the answer, unless its scores are clearly worse than an earlier one's.
+    Where the finder found nobody this is a guess, and the pose says so (`Pose.guess`).
 
     Args:
         network: a heatmap network; it is moved to the device and set to evaluation.
@@ -110,7 +115,7 @@ class Predictor:
         stacks: use the first so many stacks only, or `auto`: each crop as many as it needs (`anytime`).
         calibration: crops (N, 3, S, S) uint8 on which int8 measures its ranges.
         detector: finds people in pictures that come without boxes: any callable (`boxes.Detector`), or what
-            `detectors.load_detector` takes, a name or an ONNX file.
+            `detectors.load_detector` takes, a name or a file. None takes each picture to show one person.
         nms_oks: how alike, by OKS, two of the detector's people may be; None keeps all.
 
     Raises ValueError for a device that isn't there, and for a backend, precision, number of stacks or
@@ -133,9 +138,12 @@ class Predictor:
     ) -> None:
         if nms_oks is not None:
             check_nms(nms_oks)
+        check_finds_joints(facts)
         self.nms_oks = nms_oks
-        self.detector = load_detector(detector) if isinstance(detector, str | Path) else detector
         self.device = choose_device(device)
+        if isinstance(detector, str | Path):
+            detector = load_detector(detector, device=str(self.device))
+        self.detector = detector
         runnable, self.precision = make_runnable(
             network, facts, self.device, backend, precision, stacks, calibration
         )
@@ -157,14 +165,16 @@ class Predictor:
         backend: Backend = "auto",
         stacks: Stacks = None,
         calibration: npt.NDArray[np.uint8] | None = None,
-        detector: Detector | str | Path | None = None,
+        detector: Detector | str | Path | None = FINDER,
         nms_oks: float | None = NMS_OKS,
     ) -> "Predictor":
         """Load weights by bundled name, file, folder or hub id; None is the bundled default.
 
+        The bundled finder looks for people in pictures without boxes; with `detector=None` each shows one.
+
         Raises FileNotFoundError or WeightsError, naming the weights, when they can't be had or read.
         """
-        network, facts = load_network(name)
+        network, facts = load_pose_network(name)
         return cls(
             network,
             facts,
@@ -215,9 +225,9 @@ class Predictor:
 
         Args:
             images: a file, an array, or a list of them.
-            boxes: people's boxes (x, y, w, h) in the picture's pixels, one or several; for a list of
-                pictures a list of the same length, None for a picture without. No boxes at all, `[]`,
-                means that nobody is there.
+            boxes: people's boxes (x, y, w, h) in the picture's pixels, one or several, or a
+                `supervision.Detections`; for a list of pictures a list of the same length, None for a picture
+                without. No boxes at all, `[]`, means that nobody is there.
             keep_heatmaps: let every pose carry its heatmaps and its crop.
             bgr: arrays come in OpenCV's colour order.
             nms_oks: for boxes that are given, how alike two people may be; None keeps one pose for each box.
@@ -254,15 +264,18 @@ class Predictor:
         if nms_oks is not None:
             check_nms(nms_oks)
         scores = None
+        guess = False
         if boxes is not None:
+            boxes, told = from_detections(boxes)
+            box_scores = told if box_scores is None else box_scores
             rows = box_rows(boxes, width, height, where)
             scores = None if box_scores is None else score_row(box_scores, len(rows), where)
         elif self.detector is not None:
-            rows, scores = detect(self.detector, rgb, where)
-            nms_oks = self.nms_oks
-        else:
+            found = look(self.detector, rgb, where)
+            rows, scores, guess, nms_oks = found.boxes, found.scores, found.guess, self.nms_oks
+        if boxes is None and (guess or self.detector is None):
             whole = Square(np.array([(width - 1) / 2, (height - 1) / 2]), float(max(height, width)))
-            return Request(rgb, (whole,), True, image_id)
+            return Request(rgb, (whole,), True, image_id, guess=guess)
         squares = tuple(self._square(row) for row in rows)
         return Request(rgb, squares, False, image_id, scores, nms_oks)
 
@@ -364,4 +377,6 @@ def _poses(request: Request, people: Sequence[_Person]) -> list[Pose]:
     if request.box_scores is not None:
         scored = zip(poses, request.box_scores, strict=True)
         poses = [replace(pose, box_score=score) for pose, score in scored]
+    if request.guess:
+        poses = [replace(pose, guess=True) for pose in poses]
     return poses if request.nms_oks is None else distinct(poses, request.nms_oks)

@@ -7,7 +7,9 @@ from hourglass.models.ablations import hg, hg_int, hg_stacked, hg_stacked_add, h
 from hourglass.models.chained import ChainedPrediction, default_order, order_from_names
 from hourglass.models.cornernet_hourglass import CornerNetStackedHourglass
 from hourglass.models.deeppose import DeepPose
+from hourglass.models.group_norm import with_group_norms
 from hourglass.models.multi_scale import MultiScaleStackedHourglass, default_strides
+from hourglass.models.people_finder import people_finder
 from hourglass.models.residual_stacked import ResidualStackedHourglass
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.models.workshop import WorkshopStackedHourglass
@@ -23,9 +25,12 @@ def build_network(
     """A freshly initialised network for these joints; raises ValueError for numbers that make none."""
     n, joints = network, len(skeleton)
     if n.build == "eccv":
-        return StackedHourglass(joints, n.stacks, n.features, n.depth, n.blocks, mean, std, n.stem)
+        plain = StackedHourglass(joints, n.stacks, n.features, n.depth, n.blocks, mean, std, n.stem)
+        return with_group_norms(plain) if n.norm == "group" else plain
     if n.build == "workshop":
         return WorkshopStackedHourglass(joints, n.stacks, n.features, n.depth, mean, std)
+    if n.build == "people_finder":
+        return people_finder(n.stacks, n.features, n.depth, n.blocks, mean, std)
     if n.build == "residual_stacked":
         return ResidualStackedHourglass(
             joints, n.stacks, n.features, n.depth, n.blocks, n.highways, mean, std
@@ -55,6 +60,9 @@ def build_network(
             view_px=n.view_px,
             box_sigma=n.box_sigma,
             dropout=n.dropout,
+            batch_norm=n.batch_norm,
+            pool=n.pool,
+            spread=n.spread,
             mean=mean,
             std=std,
         )

@@ -14,7 +14,7 @@ from torch import nn
 
 from hourglass.models import ablations, stacked_hourglass, workshop
 from hourglass.models.chained import ChainedPrediction, chained
-from hourglass.models.deeppose import deeppose, deeppose_resnet
+from hourglass.models.deeppose import deeppose, deeppose_resnet, deeppose_slides
 from hourglass.models.multi_scale import mssh
 from hourglass.models.parts import ShapesOnly
 from hourglass.models.residual_stacked import residual_stacked
@@ -141,11 +141,10 @@ def _resnet_pose(depth: int, scores: str) -> Published:
         NetworkRecipe(build="deeppose", stacks=1, backbone=f"resnet{depth}", view_px=224, dropout=0.0),
         17,
         224,
-        f"{SLIDES}, DeepPose row, in the layers of the code that row comes from",
+        f"{SLIDES}, DeepPose row, with the mean of all cells in place of a grid of 2 x 2",
         scores,
         "40 M (slides)",
-        "The slides' 40 M is the DeepPose paper's own figure; the code they ran has a residual encoder whose "
-        "34 layers hold 21.3 M and whose 101 layers come closest with 42.6 M.",
+        "The slides' 40 M is the DeepPose paper's own figure; of residual encoders 101 layers come closest.",
         f"coco_deeppose {options}",
     )
 
@@ -290,13 +289,28 @@ PUBLISHED: tuple[Published, ...] = (
         17,
         220,
         DEEPPOSE,
-        "PCK 70.4 COCO (slides, with a residual encoder)",
+        "PCK 70.4 COCO (slides, with a residual encoder from ImageNet weights)",
         "40 M a stage (the paper's own figure, repeated in the slides)",
         "The layers the paper lists hold 58.4 M a stage, most of it in the first fully connected one "
         "(9216 x 4096); 40 M would need a smaller last map. Three stages hold three times that.",
         "coco_deeppose",
     ),
-    _resnet_pose(34, "PCK 70.4 COCO (slides)"),
+    Published(
+        "deeppose_slides",
+        partial(deeppose_slides, 17),
+        NetworkRecipe(
+            build="deeppose", stacks=1, backbone="resnet34", view_px=256, dropout=0.0, pool="windows"
+        ),
+        17,
+        256,
+        f"{SLIDES}, DeepPose row, in the layers of the code that row comes from",
+        "PCK 70.4 COCO (slides), from ImageNet weights",
+        "40 M (slides); 21.354 M in the code behind them",
+        "Equal to that code's; the slides' 40 M is the DeepPose paper's own figure.",
+        "coco_deeppose network.backbone=resnet34 network.stacks=1 network.view_px=256 network.dropout=0 "
+        "network.pool=windows data.input_px=256",
+    ),
+    _resnet_pose(34, ""),
     _resnet_pose(50, ""),
     _resnet_pose(101, ""),
     _chained("chained", 1, "coco_chained"),

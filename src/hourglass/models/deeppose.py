@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.models.resnet import ResNetEncoder
+from hourglass.models.residual_flow import ResidualFlow, surprise
+from hourglass.models.resnet import STRIDE, ResNetEncoder
 from hourglass.models.stacked_hourglass import Normalise
 
 Diagonals = Sequence[tuple[int, int]]
@@ -24,9 +25,12 @@ MIN_DIAMETER = 0.02
 def pose_diameter(points: Tensor, torso: Diagonals, known: Tensor | None = None) -> Tensor:
     """(B,): size of each pose, in the unit of its points.
 
-    It is the mean length of the torso's diagonals whose two ends are known. Where there is none, it is the
-    longer side of the upright box around the known joints, 0 for fewer than two of them. The paper has
-    one diagonal; the mean (ours) makes a mirrored pose as large as the pose.
+    It is the mean length of the torso's diagonals whose two ends are known, and 0 where there is none. For a
+    skeleton without diagonals it is the longer side of the upright box around the known joints, 0 for fewer
+    than two of them. The paper has one diagonal; the mean (ours) makes a mirrored pose as large as the pose.
+
+    A box never stands in for a torso: it is 2.4 times as long (LSP-Extended, median), and an answer, which
+    has all joints, is always measured by its torso.
 
     Args:
         points: (B, J, 2).
@@ -38,16 +42,15 @@ def pose_diameter(points: Tensor, torso: Diagonals, known: Tensor | None = None)
     if known is None:
         return (points.amax(1) - points.amin(1)).amax(-1)
     mask = known[..., None]
-    low = torch.where(mask, points, torch.inf).amin(1)
-    high = torch.where(mask, points, -torch.inf).amax(1)
-    box = (high - low).amax(-1).clamp_min(0)
     if not torso:
-        return box
+        low = torch.where(mask, points, torch.inf).amin(1)
+        high = torch.where(mask, points, -torch.inf).amax(1)
+        return (high - low).amax(-1).clamp_min(0)
     points = torch.where(mask, points, 0)
     both = torch.stack([known[:, a] & known[:, b] for a, b in torso]).to(points.dtype)
     lengths = torch.stack([(points[:, a] - points[:, b]).norm(dim=-1) for a, b in torso])
     count = both.sum(0)
-    return torch.where(count > 0, (lengths * both).sum(0) / count.clamp_min(1), box)
+    return (lengths * both).sum(0) / count.clamp_min(1)
 
 
 def cut_views(image: Tensor, centers: Tensor, sides: Tensor, view_px: int) -> Tensor:
@@ -71,8 +74,11 @@ def cut_views(image: Tensor, centers: Tensor, sides: Tensor, view_px: int) -> Te
     return views.reshape(-1, 3, joints, view_px, view_px).transpose(1, 2).flatten(0, 1)
 
 
-def _alexnet(width: int, view_px: int, dropout: float) -> tuple[nn.Sequential, int]:
-    """The paper's layers up to the second fully connected one, and how many features it has."""
+def _alexnet(width: int, view_px: int, dropout: float, batch_norm: bool) -> tuple[nn.Sequential, int]:
+    """The paper's layers up to the second fully connected one, and how many features it has.
+
+    With `batch_norm` one stands before each ReLU, and there are no response norms (ours).
+    """
     if width < 2 or width % 2:
         raise ValueError(f"width must be a positive even number for alexnet, not {width}")
     first, second, middle, full = 3 * width // 2, 4 * width, 6 * width, 64 * width
@@ -82,21 +88,22 @@ def _alexnet(width: int, view_px: int, dropout: float) -> tuple[nn.Sequential, i
     if cells < 1:
         raise ValueError(f"view_px must be at least 59 for alexnet's three poolings, not {view_px}")
 
-    def norm() -> nn.Module:
-        # Krizhevsky's constants; torch divides alpha by the number of neighbours.
-        return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+    def active(features: int, kind: type[nn.Module] = nn.BatchNorm2d) -> list[nn.Module]:
+        return [*([kind(features)] if batch_norm else []), nn.ReLU(inplace=True)]
 
-    def relu() -> nn.Module:
-        return nn.ReLU(inplace=True)
+    def pooled() -> list[nn.Module]:
+        # Krizhevsky's constants; torch divides alpha by the number of neighbours.
+        response = [] if batch_norm else [nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)]
+        return [*response, nn.MaxPool2d(3, 2)]
 
     layers = nn.Sequential(
-        *(nn.Conv2d(3, first, 11, 4, padding=4), relu(), norm(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(first, second, 5, padding=2), relu(), norm(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(second, middle, 3, padding=1), relu()),
-        *(nn.Conv2d(middle, middle, 3, padding=1), relu()),
-        *(nn.Conv2d(middle, second, 3, padding=1), relu(), nn.MaxPool2d(3, 2), nn.Flatten()),
-        *(nn.Linear(second * cells**2, full), relu(), nn.Dropout(dropout)),
-        *(nn.Linear(full, full), relu(), nn.Dropout(dropout)),
+        *(nn.Conv2d(3, first, 11, 4, padding=4), *active(first), *pooled()),
+        *(nn.Conv2d(first, second, 5, padding=2), *active(second), *pooled()),
+        *(nn.Conv2d(second, middle, 3, padding=1), *active(middle)),
+        *(nn.Conv2d(middle, middle, 3, padding=1), *active(middle)),
+        *(nn.Conv2d(middle, second, 3, padding=1), *active(second), nn.MaxPool2d(3, 2), nn.Flatten()),
+        *(nn.Linear(second * cells**2, full), *active(full, nn.BatchNorm1d), nn.Dropout(dropout)),
+        *(nn.Linear(full, full), *active(full, nn.BatchNorm1d), nn.Dropout(dropout)),
     )
     for layer in layers:
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -107,24 +114,53 @@ def _alexnet(width: int, view_px: int, dropout: float) -> tuple[nn.Sequential, i
     return layers, full
 
 
-def _resnet(depth: int, width: int, view_px: int, dropout: float) -> tuple[nn.Sequential, int]:
+WINDOW = 7
+"""Side, in cells, of the windows that `pool="windows"` averages: what a view of 224 px has."""
+
+
+def _resnet(depth: int, width: int, view_px: int, dropout: float, pool: str) -> tuple[nn.Sequential, int]:
+    """A residual encoder and its pooling, and how many features a view becomes."""
     if view_px < 32:
         raise ValueError(f"view_px must be at least 32 for a residual encoder, not {view_px}")
     encoder = ResNetEncoder(depth, width)
-    layers = nn.Sequential(encoder, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))
-    return layers, encoder.out_features
+    features = encoder.out_features
+    pooling: nn.Module = nn.AdaptiveAvgPool2d(1)
+    if pool == "windows":
+        grid = (view_px + STRIDE - 1) // STRIDE - WINDOW + 1
+        if grid < 1:
+            least = (WINDOW - 1) * STRIDE + 1
+            raise ValueError(f"view_px must be at least {least} for windows of {WINDOW} cells, not {view_px}")
+        features, pooling = features * grid**2, nn.AvgPool2d(WINDOW, stride=1)
+    return nn.Sequential(encoder, pooling, nn.Flatten(), nn.Dropout(dropout)), features
 
 
 class Regressor(nn.Module):
-    """One stage: normalised views ``(N, 3, V, V)`` to displacements ``(N, J, 2)``, in sides of the view."""
+    """One stage: normalised views ``(N, 3, V, V)`` to displacements ``(N, J, 2)``, in sides of the view.
 
-    def __init__(self, joints: int, backbone: str, width: int, view_px: int, dropout: float) -> None:
+    With `spread` it also says how wide its doubt is, see `with_spread`, and has the flow that RLE learns by.
+    """
+
+    def __init__(
+        self,
+        joints: int,
+        backbone: str,
+        width: int,
+        view_px: int,
+        dropout: float,
+        batch_norm: bool = False,
+        pool: str = "mean",
+        spread: bool = False,
+    ) -> None:
         super().__init__()
         depth = BACKBONES[backbone]
         self.encoder, features = (
-            _resnet(depth, width, view_px, dropout) if depth else _alexnet(width, view_px, dropout)
+            _resnet(depth, width, view_px, dropout, pool)
+            if depth
+            else _alexnet(width, view_px, dropout, batch_norm)
         )
         self.head = nn.Linear(features, 2 * joints)
+        self.spread = nn.Linear(features, 2 * joints) if spread else None
+        self.flow = ResidualFlow() if spread else None
         self.reset_head()
 
     def reset_head(self) -> None:
@@ -133,15 +169,23 @@ class Regressor(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, view: Tensor) -> Tensor:
+        return self._pairs(self.head, self.encoder(view))
+
+    def with_spread(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacements (N, J, 2) and the width of the doubt in each, (N, J, 2) in 0..1."""
+        assert self.spread is not None
         x: Tensor = self.encoder(view)
+        return self._pairs(self.head, x), self._pairs(self.spread, x).sigmoid()
+
+    def _pairs(self, layer: nn.Linear, x: Tensor) -> Tensor:
         kind = x.device.type
         if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             # bf16 would round a coordinate near the border to half a pixel of a 256 px crop.
             with torch.autocast(kind, enabled=False):
-                y: Tensor = self.head(x.to(self.head.weight.dtype))
+                y: Tensor = layer(x.to(layer.weight.dtype))
         else:
-            y = self.head(x)
-        return y.reshape(-1, self.head.out_features // 2, 2)
+            y = layer(x)
+        return y.reshape(-1, layer.out_features // 2, 2)
 
 
 def _restore_active(network: nn.Module, keys: object) -> None:
@@ -172,6 +216,11 @@ class DeepPose(nn.Module):
         box_sigma: side of a joint's square in diameters; 2.0 on LSP, 1.0 on FLIC.
         dropout: share of features dropped after each fully connected layer (residual backbones: of the
             pooled features).
+        batch_norm: in alexnet, instead of its response norms (ours; the paper has none).
+        pool: of residual backbones, "mean" over all cells, or "windows" of 7 x 7 cells one cell apart,
+            whose grid, 2 x 2 for views of 256 px, the last layer reads.
+        spread: each stage also has a layer for the width of its doubt and a flow, to be trained by RLE
+            (`models.residual_flow`); answers are coordinates alone.
         mean, std: of RGB in 0..1, subtracted and divided inside `forward`; black fills views past the border.
 
     `active_stages` are the trained ones, which `forward` runs; all of them in a new network. It travels in
@@ -202,6 +251,9 @@ class DeepPose(nn.Module):
         view_px: int = 220,
         box_sigma: float = 2.0,
         dropout: float = 0.6,
+        batch_norm: bool = False,
+        pool: str = "mean",
+        spread: bool = False,
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> None:
@@ -214,6 +266,12 @@ class DeepPose(nn.Module):
                 raise ValueError(f"torso must hold pairs of two rows below {joints}, not {tuple(pair)}")
         if backbone not in BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, not {backbone!r}")
+        if batch_norm and backbone != "alexnet":
+            raise ValueError(f"batch_norm is for alexnet; {backbone} has batch-norms anyway")
+        if pool not in ("mean", "windows") or (pool == "windows" and backbone == "alexnet"):
+            raise ValueError(
+                f"pool must be 'mean', or 'windows' but for alexnet, not {pool!r} for {backbone}"
+            )
         if not box_sigma > 0:
             raise ValueError(f"box_sigma must be positive, not {box_sigma}")
         if not 0 <= dropout < 1:
@@ -224,7 +282,8 @@ class DeepPose(nn.Module):
         self.box_sigma = box_sigma
         self.normalise = Normalise(mean, std)
         self.stages = nn.ModuleList(
-            Regressor(joints, backbone, width, view_px, dropout) for _ in range(stages)
+            Regressor(joints, backbone, width, view_px, dropout, batch_norm, pool, spread)
+            for _ in range(stages)
         )
         self.active_stages = stages
         self.register_buffer("active", torch.tensor(stages))
@@ -240,13 +299,20 @@ class DeepPose(nn.Module):
         self.active_stages = count
         self.active.fill_(count)
 
-    def forward(self, image: Tensor, around: tuple[Tensor, Tensor] | None = None) -> list[Tensor]:
+    def forward(
+        self,
+        image: Tensor,
+        around: tuple[Tensor, Tensor] | None = None,
+        truth: Tensor | None = None,
+    ) -> list[Tensor]:
         """Coordinates of every active stage, or what the last active one sees in given boxes.
 
         Args:
             image: (B, 3, S, S), uint8 0..255 or floating 0..1, RGB; S may be larger than `view_px`.
             around: box centres (B, J, 2) and sides (B, J) as shares of the crop. With them the answer is
                 one tensor (B, J, 2): the last active stage's displacements in box sides.
+            truth: (B, J, 2), in the unit of the answer, for networks with `spread`. With it the answer is one
+                tensor (B, J): how unlikely the last active stage finds each joint's truth (`surprise`).
         """
         height, width = image.shape[-2:]
         if height != width:
@@ -255,11 +321,17 @@ class DeepPose(nn.Module):
         if around is not None:
             if self.active_stages == 1:
                 raise ValueError("stage 1 sees the whole crop: boxes need at least 2 active stages")
+            if truth is not None:
+                return [self._surprise(self._views(x, *around), truth)]
             return [self._displacements(self.active_stages - 1, x, *around)]
         whole = x
         if width != self.view_px:
             size = (self.view_px, self.view_px)
             whole = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+        if truth is not None:
+            if self.active_stages > 1:
+                raise ValueError("a later stage's truth is told in boxes: give them as around")
+            return [self._surprise(self.normalise(whole), truth)]
         first: Tensor = self.stages[0](self.normalise(whole))
         answers = [first.to(x.dtype)]
         for i in range(1, self.active_stages):
@@ -270,10 +342,27 @@ class DeepPose(nn.Module):
         return answers
 
     def _displacements(self, index: int, image: Tensor, centers: Tensor, sides: Tensor) -> Tensor:
-        views = self.normalise(cut_views(image, centers, sides, self.view_px))
-        every: Tensor = self.stages[index](views)  # (B J, J, 2): on each view all joints' displacements
-        own = every.reshape(-1, self.joints**2, 2)[:, :: self.joints + 1]
-        return own.to(image.dtype)
+        every: Tensor = self.stages[index](self._views(image, centers, sides))
+        return self._own(every).to(image.dtype)
+
+    def _views(self, image: Tensor, centers: Tensor, sides: Tensor) -> Tensor:
+        views: Tensor = self.normalise(cut_views(image, centers, sides, self.view_px))
+        return views
+
+    def _own(self, every: Tensor) -> Tensor:
+        """(B J, J, 2), on each joint's view what is said of all joints, to (B, J, 2): of that joint."""
+        return every.reshape(-1, self.joints**2, 2)[:, :: self.joints + 1]
+
+    def _surprise(self, views: Tensor, truth: Tensor) -> Tensor:
+        stage = self.stages[self.active_stages - 1]
+        assert isinstance(stage, Regressor)
+        if stage.flow is None:
+            raise ValueError("only a network made with spread can tell how unlikely a truth is")
+        predicted, sigma = stage.with_spread(views)
+        if self.active_stages > 1:
+            predicted, sigma = self._own(predicted), self._own(sigma)
+        with torch.autocast(views.device.type, enabled=False):
+            return surprise(predicted, sigma, truth, stage.flow)
 
 
 def deeppose(
@@ -294,9 +383,25 @@ def deeppose_resnet(
     mean: Sequence[float] = (0.0, 0.0, 0.0),
     std: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> DeepPose:
-    """The slides' comparison: a residual encoder, mean over cells, one linear layer, no dropout.
+    """A residual encoder, mean over cells, one linear layer, no dropout; ours of the slides' comparison.
 
-    21.302 M, 23.578 M or 42.570 M parameters a stage for 17 joints and depth 34, 50 or 101. They ran one
-    stage; views of 224 px are ours.
+    21.302 M, 23.578 M or 42.570 M parameters a stage for 17 joints and depth 34, 50 or 101. Views of 224 px.
     """
     return DeepPose(joints, torso, stages, f"resnet{depth}", view_px=224, dropout=0.0, mean=mean, std=std)
+
+
+def deeppose_slides(
+    joints: int = 17,
+    torso: Diagonals = (),
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> DeepPose:
+    """The slides' DeepPose row by the code behind it: one ResNet-34 that keeps a grid of 2 x 2 cells.
+
+    21.354 M parameters for 17 joints: windows of 7 x 7 cells over the 8 x 8 of a 256 px crop, then one linear
+    layer. There it starts from ImageNet's weights. Source: Naman-ntc/Pytorch-Human-Pose-Estimation in
+    December 2018, when torchvision's networks ended in such windows.
+    """
+    return DeepPose(
+        joints, torso, 1, "resnet34", view_px=256, dropout=0.0, pool="windows", mean=mean, std=std
+    )

@@ -7,13 +7,13 @@ from pathlib import Path
 from hourglass.core.skeleton import SKELETONS
 from hourglass.recipe.network import check, one_of
 
-DATASETS = ("lspet", "lsp", "lsp_lspet", "mpii", "flic", "coco", "pack", "synthetic")
+DATASETS = ("lspet", "lsp", "lsp_lspet", "mpii", "flic", "coco", "file", "pack", "synthetic")
 
 _LEEDS = ("lspet", "lsp", "lsp_lspet")
-CROPS = {"box": DATASETS, "limbs": (*_LEEDS, "coco")}
+CROPS = {"box": DATASETS, "limbs": (*_LEEDS, "coco", "file")}
 """Words of `data.crop`, and the kinds of data that know them."""
 
-SIDES = {"": DATASETS, "observer": (*_LEEDS, "mpii", "flic", "coco"), "person": ("flic",)}
+SIDES = {"": DATASETS, "observer": (*_LEEDS, "mpii", "flic", "coco", "file"), "person": ("flic",)}
 """Words of `data.sides`, and the kinds of data that know them."""
 
 
@@ -28,9 +28,9 @@ class SourceRecipe:
     root: str = ""
     """its folder or pack, below `data.root` unless it is absolute"""
     annotations: str = ""
-    """`coco`: the JSON file, below `data.root` unless it is absolute; `{split}` in it is replaced"""
+    """`coco`, `file`: the file, below `data.root` unless it is absolute; `{split}` in it is replaced"""
     category: str = ""
-    """`coco`: which category, where several have keypoints"""
+    """`coco`, `file`: which category, where several have keypoints that differ"""
     train_split: str = "train"
     """empty: not trained on"""
     val_split: str = "val"
@@ -47,6 +47,12 @@ class SourceRecipe:
     """how much its labels count, in 0..1, times those of the labels themselves where the file has any"""
     min_joints: int = 1
     """people with fewer labelled joints, among those that the common skeleton knows, are left out"""
+    sure_score: float = 0.0
+    """finding people: boxes whose `score` is lower may show somebody or not, so nothing is learnt there"""
+    sure_joints: float = 0.0
+    """finding people: likewise of the mean over the better half of a box's `keypoint_scores`"""
+    partial: bool = False
+    """finding people: only some are boxed; away from the boxes nothing is learnt"""
 
     def __post_init__(self) -> None:
         _check_words("data.sources", self)
@@ -61,6 +67,8 @@ class SourceRecipe:
         check(share is None or 0 < share <= 1, where, f"the share {share} must lie in 0..1, and above 0")
         check(self.min_joints >= 1, where, f"min_joints must be at least 1, not {self.min_joints}")
         check(not self.stream or self.name == "pack", where, "stream is for packs")
+        for name in ("sure_score", "sure_joints"):
+            check(0 <= getattr(self, name) <= 1, where, f"{name} must lie in 0..1")
 
     @property
     def title(self) -> str:
@@ -72,19 +80,21 @@ class DataRecipe:
     """Which people, and what the network sees of them."""
 
     name: str = "lspet"
-    """kind of data: `lspet`, `lsp`, `lsp_lspet` (both), `mpii`, `flic`, `coco`, `pack` or `synthetic`"""
+    """kind of data: `lspet`, `lsp`, `lsp_lspet` (both), `mpii`, `flic`, `coco`, `file` (any file of
+    annotations, a labelling tool's too), `pack` or `synthetic`"""
     root: str = ""
-    """dataset folder (`lspet`: joints.mat and images/; `lsp_lspet`: lsp/ and lspet/), pack file, or COCO
-    images ({split} is replaced)"""
+    """dataset folder (`lspet`: joints.mat and images/; `lsp_lspet`: lsp/ and lspet/), pack file, or the
+    folder of the pictures of `coco` and `file` ({split} is replaced); empty with `file` looks near that"""
     annotations: str = ""
-    """`coco`: the training JSON file; `{split}` in it is replaced by the split"""
+    """`coco`: the training JSON file; `file`: any file of annotations, or a labelling tool's folder;
+    `{split}` in it is replaced by the split"""
     category: str = ""
-    """`coco`: which category, where several have keypoints"""
+    """`coco`, `file`: which category, where several have keypoints that differ"""
     train_split: str = "train"
     val_split: str = "val"
     crop: str = "box"
     """a person's crop: `box` as the kind of data has it, `limbs` with a side told by the limbs' lengths
-    (`lspet`, `lsp`, `lsp_lspet`, `coco`)"""
+    (`lspet`, `lsp`, `lsp_lspet`, `coco`, `file`)"""
     sides: str = ""
     """left and right: empty as the file has them, `observer` for those of who looks at the picture, `person`
     for the person's own (`flic` only, which comes with both)"""

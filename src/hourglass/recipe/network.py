@@ -15,6 +15,7 @@ HOURGLASSES = (
     "mssh",
     "residual_stacked",
     "cornernet",
+    "people_finder",
 )
 BUILDS = (*HOURGLASSES, "deeppose", "chained")
 STEMS = ("eccv", "wide")
@@ -24,13 +25,16 @@ DISPATCHES = ("every", "first")
 HIGHWAYS = ("input", "merged", "output", "none")
 BACKBONES = ("alexnet", "resnet34", "resnet50", "resnet101")
 FEEDBACKS = ("softmax", "raw")
+POOLS = ("mean", "windows")
+NORMS = ("batch", "group")
 
 _OPTION_OF = {
-    "stacks": ("eccv", "workshop", "mssh", "residual_stacked", "cornernet", "deeppose"),
+    "stacks": ("eccv", "workshop", "mssh", "residual_stacked", "cornernet", "people_finder", "deeppose"),
     "features": HOURGLASSES,
     "depth": HOURGLASSES,
-    "blocks": ("eccv", "residual_stacked"),
+    "blocks": ("eccv", "residual_stacked", "people_finder"),
     "stem": ("eccv",),
+    "norm": ("eccv",),
     "strides": ("mssh",),
     "unit": ("mssh",),
     "lateral": ("mssh",),
@@ -42,6 +46,9 @@ _OPTION_OF = {
     "view_px": ("deeppose",),
     "box_sigma": ("deeppose",),
     "dropout": ("deeppose",),
+    "batch_norm": ("deeppose",),
+    "pool": ("deeppose",),
+    "spread": ("deeppose",),
     "order": ("chained",),
     "hidden": ("chained",),
     "hidden_kernel": ("chained",),
@@ -71,18 +78,20 @@ class NetworkRecipe:
 
     build: str = "eccv"
     """`eccv`, `workshop`, the five ablations `hg` `hg_int` `hg_stacked` `hg_stacked_int` `hg_stacked_add`,
-    `mssh`, `residual_stacked`, `cornernet` (MMPose's hourglass52), `deeppose` or `chained`"""
+    `mssh`, `residual_stacked`, `cornernet` (MMPose's hourglass52), `people_finder`, `deeppose`, `chained`"""
     stacks: int = 2
-    """hourglasses (`eccv`, `workshop`, `residual_stacked`, `cornernet`), stages (`mssh`) or cascade stages
-    (`deeppose`)"""
+    """hourglasses (`eccv`, `workshop`, `residual_stacked`, `cornernet`, `people_finder`), stages (`mssh`) or
+    cascade stages (`deeppose`)"""
     features: int = 256
     """width of an hourglass network"""
     depth: int = 4
     """poolings in one hourglass; in `mssh` of one at a quarter of the input's resolution"""
     blocks: int = 1
-    """residuals at each position of an hourglass (`eccv`, `residual_stacked`)"""
+    """residuals at each position of an hourglass (`eccv`, `residual_stacked`, `people_finder`)"""
     stem: str = "eccv"
     """`eccv`, or `wide` as in later ports (`eccv` only)"""
+    norm: str = "batch"
+    """`eccv`: `batch`-norms as published, or `group`-norms, which don't depend on the other crops"""
     strides: tuple[int, ...] = ()
     """`mssh`: each stage's input pixels per heatmap cell, 8, 4 or 2, never rising; empty shares them out"""
     unit: str = "residual"
@@ -105,6 +114,13 @@ class NetworkRecipe:
     """`deeppose`: side of a joint's box in torso diameters"""
     dropout: float = 0.6
     """`deeppose`: share of dropped features in `alexnet`'s wide layers"""
+    batch_norm: bool = False
+    """`deeppose`: batch-norms in `alexnet` in place of its response norms; the paper's has none"""
+    pool: str = "mean"
+    """`deeppose`, residual encoders: `mean` of all cells, or of `windows` of 7 x 7 cells, of which views of
+    256 px have 2 x 2, as in the code behind the slides"""
+    spread: bool = False
+    """`deeppose`: learn the width of the doubt in each coordinate too, for `target.distance=rle`"""
     order: tuple[str, ...] = ()
     """`chained`: joint names from first to last; empty goes from head to ankles"""
     hidden: int = 64
@@ -138,6 +154,8 @@ class NetworkRecipe:
             ("dispatch", DISPATCHES),
             ("highways", HIGHWAYS),
             ("feedback", FEEDBACKS),
+            ("pool", POOLS),
+            ("norm", NORMS),
             ("backbone", BACKBONES if self.build == "deeppose" else BACKBONES[1:]),
         ):
             one_of(f"network.{name}", getattr(self, name), words)
@@ -150,6 +168,7 @@ class NetworkRecipe:
             )
         check(0 < self.box_sigma < inf, "network.box_sigma", f"must be positive, not {self.box_sigma}")
         check(0 <= self.dropout < 1, "network.dropout", f"must lie in 0..1 and below 1, not {self.dropout}")
+        self._check_backbone_options()
         check(
             self.build != "workshop" or self.stacks <= 2,
             "network.stacks",
@@ -170,6 +189,19 @@ class NetworkRecipe:
                 f"must be at least {least} {why}, not {self.depth}",
             )
         self._check_strides()
+
+    def _check_backbone_options(self) -> None:
+        alexnet = self.build == "deeppose" and self.backbone == "alexnet"
+        check(
+            alexnet or not self.batch_norm,
+            "network.batch_norm",
+            f"is for network.backbone=alexnet; {self.backbone} has batch-norms anyway",
+        )
+        check(
+            self.pool == "mean" or not alexnet,
+            "network.pool",
+            f"{self.pool} is for residual encoders, not for alexnet",
+        )
 
     def _check_strides(self) -> None:
         if not self.strides:
@@ -209,4 +241,6 @@ class NetworkRecipe:
         """Losses that fit this network's answer, as `target.loss` names them."""
         if self.build == "deeppose":
             return ("coordinates",)
+        if self.build == "people_finder":
+            return ("centers",)
         return ("cross_entropy",) if self.build == "chained" and self.feedback == "softmax" else ("mse",)

@@ -6,10 +6,10 @@ wrong type or two durations for one thing is an error that names the key. Recipe
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -17,6 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hourglass.core.files import reason
 from hourglass.core.structs import DECODINGS
+from hourglass.recipe.augment import LOADER_ONLY as LOADER_ONLY
+from hourglass.recipe.augment import AugmentRecipe as AugmentRecipe
 from hourglass.recipe.data import DATASETS as DATASETS
 from hourglass.recipe.data import DataRecipe as DataRecipe
 from hourglass.recipe.data import SourceRecipe as SourceRecipe
@@ -24,17 +26,15 @@ from hourglass.recipe.network import HOURGLASSES, check, one_of
 from hourglass.recipe.network import NetworkRecipe as NetworkRecipe
 from hourglass.recipe.network import RecipeError as RecipeError
 
-OPTIMISERS = ("rmsprop", "adamw")
+OPTIMISERS = ("rmsprop", "adamw", "adagrad")
 SCHEDULES = ("constant", "step", "cosine")
 PRECISIONS = ("fp32", "bf16")
-LOSSES = ("mse", "cross_entropy", "coordinates")
+LOSSES = ("mse", "cross_entropy", "coordinates", "centers")
+DISTANCES = ("l2", "l1", "smooth_l1", "rle")
 OCCLUDED = ("visible", "negative")
-ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential")
-SCALE_LAWS = ("log2_normal", "normal", "uniform")
-ROTATE_LAWS = ("normal", "uniform")
+ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential", "literal")
+CELLS = ("mean", "sum")
 AUGMENT_ON = ("auto", "loader", "device")
-LOADER_ONLY = ("half_body", "cut", "cover", "blur", "jpeg", "grey")
-"""Augmentations that are made by the loader's threads, not in batch on the device."""
 
 
 @dataclass(frozen=True)
@@ -79,90 +79,75 @@ def _duration(key: str, value: Any) -> Duration:
 
 
 @dataclass(frozen=True)
-class AugmentRecipe:
-    """How training crops vary; the defaults are the final law of the ECCV 2016 authors' training code."""
-
-    scale: float = 0.25
-    """spread of the person's size: standard deviation of a normal, or half-width of a uniform law"""
-    scale_law: str = "log2_normal"
-    """`log2_normal`: 2^N clipped at 2 sd; `normal`: 1 + N clipped at 1 sd; `uniform`: 1 +- scale"""
-    rotate_deg: float = 30.0
-    """standard deviation (normal, clipped at 2 sd) or half-width (uniform) of the rotation"""
-    rotate_law: str = "normal"
-    rotate_probability: float = 0.4
-    shift: float = 0.0
-    """half-width of a uniform shift on each axis, as a share of the crop"""
-    flip_probability: float = 0.5
-    gain: float = 0.4
-    """half-width of a uniform gain around 1, drawn for each colour channel"""
-    brightness: float = 0.0
-    """half-width of a uniform offset of all channels, in 0..1"""
-    noise: float = 0.0
-    """standard deviation of Gaussian pixel noise, in 0..1; each crop draws its share between 0 and this"""
-    erase: float = 0.0
-    """probability of covering a random rectangle with its own flat colour"""
-    half_body: float = 0.0
-    """probability of looking at the upper or lower half of the body alone, where enough of it is labelled"""
-    cut: float = 0.0
-    """probability of blackening all beyond a line at one side, as where a person is cut off by the picture"""
-    cover: float = 0.0
-    """probability of covering a patch with another piece of the same crop"""
-    blur: float = 0.0
-    """probability of a blur, Gaussian or of motion"""
-    jpeg: float = 0.0
-    """probability of JPEG's artefacts, at a quality of 10 to 60"""
-    grey: float = 0.0
-    """probability of losing all colour"""
-    absent: float = 0.0
-    """weight with which a labelled joint that is out of view is learnt to be nowhere; 0 leaves it out"""
-
-    def __post_init__(self) -> None:
-        one_of("augment.scale_law", self.scale_law, SCALE_LAWS)
-        one_of("augment.rotate_law", self.rotate_law, ROTATE_LAWS)
-        shares = ("rotate_probability", "flip_probability", "erase", *LOADER_ONLY, "absent")
-        for name in shares:
-            check(0 <= getattr(self, name) <= 1, f"augment.{name}", "must lie between 0 and 1")
-        for name in ("scale", "rotate_deg", "shift", "gain", "brightness", "noise"):
-            check(getattr(self, name) >= 0, f"augment.{name}", "can't be negative")
-        check(
-            self.scale_law == "log2_normal" or self.scale < 1,
-            "augment.scale",
-            "must be below 1 under this law",
-        )
-        check(self.gain <= 1, "augment.gain", "can't be above 1")
-
-
-@dataclass(frozen=True)
 class TargetRecipe:
     """What a heatmap should be, and how it is read."""
 
     sigma_hm: float = 1.0
     """standard deviation of the target Gaussian in heatmap cells"""
+    sigmas: tuple[float, ...] = ()
+    """`mse`: one for each stage, in its own cells; the last is `sigma_hm`, and empty is `sigma_hm` for all"""
+    sigma_start: float = 0.0
+    """`mse`: the last stage's targets start as wide as this, the others' in proportion; 0 is no change"""
+    sigma_share: float = 0.5
+    """the first share of the run, over which `sigma_start` falls in a straight line to `sigma_hm`"""
     decoding: str = "dark"
     """how validation and the finished weights read a heatmap"""
     peak_weight: float = 0.0
     """squared error counts 1 + peak_weight x target; 0 is the papers' plain mean squared error"""
+    cells: str = "mean"
+    """`mse`: squared errors are the `mean` over a map's cells, or their `sum` (MSSH, equation 2)"""
     loss: str = "mse"
-    """`mse` of heatmaps, `cross_entropy` of a spatial softmax (`chained`), `coordinates` (`deeppose`)"""
+    """`mse` of heatmaps, `cross_entropy` of a spatial softmax (`chained`), `coordinates` (`deeppose`),
+    `centers` and sizes of people in whole photos (`people_finder`)"""
+    distance: str = "l2"
+    """`coordinates`: how far a joint is off, `l2` squared as DeepPose has it, `l1`, `smooth_l1`, or `rle`,
+    how unlikely it is (with `network.spread`)"""
     occluded: str = "visible"
     """an occluded joint's target is a Gaussian as for a `visible` one, or a `negative` one (MSSH)"""
     adaptive: str = "none"
-    """MSSH: joints weigh by the stage before; how a loss is brought into 0..1 (ADAPTIVE), or `none`"""
+    """MSSH: joints weigh by the stage before; how a loss is brought into 0..1 (ADAPTIVE), `literal` for the
+    equations with losses as they are, or `none`"""
     truth_share: float = 0.0
     """`chained`: over this first share of the run truth is fed back with a probability falling from 1 to 0"""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sigmas", tuple(self.sigmas))
         one_of("target.loss", self.loss, LOSSES)
+        one_of("target.cells", self.cells, CELLS)
+        one_of("target.distance", self.distance, DISTANCES)
+        check(
+            self.loss == "coordinates" or self.distance == "l2",
+            "target.distance",
+            f"is an option of target.loss=coordinates, not of {self.loss}",
+        )
         one_of("target.occluded", self.occluded, OCCLUDED)
         one_of("target.adaptive", self.adaptive, ADAPTIVE)
         check(0 <= self.truth_share <= 1, "target.truth_share", "is a share, between 0 and 1")
-        for name, default in (("occluded", "visible"), ("adaptive", "none"), ("peak_weight", 0.0)):
+        for name in ("occluded", "adaptive", "peak_weight", "cells", "sigmas", "sigma_start"):
             check(
-                self.loss == "mse" or getattr(self, name) == default,
+                self.loss == "mse" or getattr(self, name) == getattr(TargetRecipe, name),
                 f"target.{name}",
                 f"is an option of target.loss=mse, not of {self.loss}",
             )
         check(self.sigma_hm > 0, "target.sigma_hm", f"must be positive, not {self.sigma_hm}")
+        check(all(0 < s < math.inf for s in self.sigmas), "target.sigmas", "must be positive and finite")
+        check(
+            not self.sigmas or self.sigmas[-1] == self.sigma_hm,
+            "target.sigmas",
+            f"ends with {self.sigmas[-1] if self.sigmas else 0:g}, but the answering stage is read with "
+            f"target.sigma_hm={self.sigma_hm:g}: give the same",
+        )
+        check(
+            self.sigma_start == 0 or self.sigma_hm <= self.sigma_start < math.inf,
+            "target.sigma_start",
+            f"{self.sigma_start:g} can't fall to target.sigma_hm={self.sigma_hm:g}: give more, or 0 for none",
+        )
+        check(0 < self.sigma_share <= 1, "target.sigma_share", "is a share, above 0 and up to 1")
+        check(
+            self.sigma_start > 0 or self.sigma_share == TargetRecipe.sigma_share,
+            "target.sigma_share",
+            "belongs to target.sigma_start, which is 0",
+        )
         one_of("target.decoding", self.decoding, DECODINGS)
         check(self.peak_weight >= 0, "target.peak_weight", "can't be negative")
 
@@ -172,6 +157,7 @@ class OptimiserRecipe:
     """How weights move; the defaults are the papers'."""
 
     name: str = "rmsprop"
+    """`rmsprop`, `adamw`, or `adagrad` (DeepPose's)"""
     lr: float = 2.5e-4
     """peak learning rate"""
     weight_decay: float = 0.0
@@ -185,6 +171,11 @@ class OptimiserRecipe:
         one_of("optimiser.name", self.name, OPTIMISERS)
         check(0 < self.lr < math.inf, "optimiser.lr", f"must be positive and finite, not {self.lr}")
         check(0 <= self.alpha < 1, "optimiser.alpha", "must lie in 0..1")
+        check(
+            self.name != "adagrad" or self.alpha == OptimiserRecipe.alpha,
+            "optimiser.alpha",
+            "is no option of adagrad, which sums squared gradients without forgetting",
+        )
         for name in ("weight_decay", "clip_norm"):
             check(getattr(self, name) >= 0, f"optimiser.{name}", "can't be negative")
         check(
@@ -244,6 +235,8 @@ class TrainRecipe:
     seed: int = 0
     init: str = ""
     """start from these weights (a file or a bundled name) instead of random ones"""
+    encoder: str = ""
+    """`deeppose`, `chained`: start residual encoders from this file of torchvision's, such as ImageNet's"""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulate", "log_every"):
@@ -303,6 +296,22 @@ class Recipe:
             f"is an option of target.loss=mse, whose heatmaps can be empty, not of {target.loss}",
         )
         check(
+            len(target.sigmas) in (0, network.stages),
+            "target.sigmas",
+            f"has {len(target.sigmas)} entries, but network.build={network.build} has {network.stages} "
+            "stages here: give one for each",
+        )
+        check(
+            (target.distance == "rle") == network.spread,
+            "target.distance",
+            "rle and network.spread=true belong together: the width of the doubt is what rle learns by",
+        )
+        check(
+            network.norm == "batch" or not self.train.sync_batch_norm,
+            "train.sync_batch_norm",
+            f"network.norm={network.norm} leaves no batch-norm to synchronise",
+        )
+        check(
             target.truth_share == 0 or network.build == "chained",
             "target.truth_share",
             f"is an option of the chained build, not of {network.build}",
@@ -324,12 +333,58 @@ class Recipe:
                 f"train.{option}",
                 f"is made for networks of hourglasses, not for network.build={network.build}",
             )
+        residual = network.build in ("deeppose", "chained") and network.backbone != "alexnet"
+        check(
+            residual or not self.train.encoder,
+            "train.encoder",
+            f"is for residual encoders, which network.build={network.build} has none of"
+            + (" with network.backbone=alexnet" if network.build == "deeppose" else ""),
+        )
+        check(
+            not (self.train.encoder and self.train.init),
+            "train.encoder",
+            "and train.init both say where weights start: give one",
+        )
+        self._check_photos()
         multiple = network.input_multiple
         check(
             self.data.input_px % multiple == 0,
             "data.input_px",
             f"{self.data.input_px} px does not fit this {network.build} network: give a multiple of "
             f"{multiple}",
+        )
+
+    def _check_photos(self) -> None:
+        """A finder learns from whole photos, whose boxes stay upright and whole."""
+        finder, augment = self.target.loss == "centers", self.augment
+        for name in ("zoom", "mosaic"):
+            given = getattr(augment, name) != getattr(AugmentRecipe, name)
+            check(finder or not given, f"augment.{name}", "is an option of target.loss=centers")
+        for source in self.data.sources:
+            given = bool(source.sure_score or source.sure_joints or source.partial)
+            check(
+                finder or not given,
+                f"data.sources: {source.title}",
+                "sure_score, sure_joints and partial are options of target.loss=centers",
+            )
+            check(
+                not finder or source.name == "coco",
+                f"data.sources: {source.title}",
+                f"target.loss=centers needs boxes in COCO's form (name: coco), not {source.name}",
+            )
+        if not finder:
+            return
+        check(bool(self.data.sources), "data.sources", "is needed by target.loss=centers")
+        for name in ("scale", "shift", "rotate_probability", "half_body", "cut", "cover", "absent"):
+            check(
+                not getattr(augment, name),
+                f"augment.{name}",
+                "must be 0 with target.loss=centers: whole photos vary by zoom and mosaic",
+            )
+        check(
+            self.train.augment_on != "device",
+            "train.augment_on",
+            "must be auto or loader with target.loss=centers",
         )
 
 
@@ -355,6 +410,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     layers: list[Any] = []
     try:
         written: Any = OmegaConf.load(path)
+        plain: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # text alone
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not a readable YAML recipe: {reason(error)}") from error
     for override in overrides:
@@ -363,9 +419,11 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         base = OmegaConf.structured(Recipe)
         OmegaConf.set_readonly(base, False)
-        layers = [_layer(OmegaConf.to_container(written)), _layer(_dotted(overrides))]
-        merged = OmegaConf.merge(base, *layers)
-        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+        values = _texts_as_written(OmegaConf.to_container(written), plain)
+        layers = [_layer(values), _layer(_dotted(overrides))]
+        aside: dict[str, str] = {}
+        merged = OmegaConf.merge(base, *(_set_aside(layer, aside) for layer in layers))
+        return _put_back(OmegaConf.to_object(merged), aside)  # type: ignore[no-any-return]
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         if isinstance(error, RecipeError):
             raise RecipeError(f"{path.name}: {error}") from error
@@ -394,12 +452,75 @@ def _culprit(layers: Sequence[Any]) -> tuple[str, Any] | None:
 
 def _dotted(overrides: Sequence[str]) -> Any:
     given = OmegaConf.create()
+    texts: dict[str, dict[str, str]] = {}
     for override in overrides:
+        key, _, value = override.partition("=")
         try:
-            given.merge_with_dotlist([override])
+            if _is_text(key):
+                # As it stands: a folder may be called 007, {set} or 12:30, and YAML would read numbers there.
+                section, _, name = key.partition(".")
+                texts.setdefault(section, {})[name] = value
+            else:
+                given.merge_with_dotlist([override])
         except yaml.YAMLError as error:
             raise RecipeError(f"{override!r} has no readable value") from error
-    return OmegaConf.to_container(given)
+    plain = OmegaConf.to_container(given)
+    assert isinstance(plain, dict)
+    for section, values in texts.items():
+        plain[section] = {**(plain.get(section) or {}), **values}
+    return plain
+
+
+def _is_text(key: str) -> bool:
+    """Whether `section.key` is a field that holds text."""
+    kind: Any = Recipe
+    for part in key.split("."):
+        hints = get_type_hints(kind) if is_dataclass(kind) else {}
+        kind = hints.get(part)
+    return kind is str
+
+
+def _texts_as_written(written: Any, plain: Any, kind: Any = Recipe) -> Any:
+    """The values of a YAML file, those of text fields as they are written instead of numbers or dates.
+
+    Args:
+        written: as YAML reads them; plain: the same with every value as text.
+    """
+    if is_dataclass(kind) and isinstance(written, dict) and isinstance(plain, dict):
+        hints = get_type_hints(kind)
+        return {
+            key: _texts_as_written(value, plain.get(key), hints.get(key)) for key, value in written.items()
+        }
+    if get_origin(kind) is tuple and isinstance(written, list) and isinstance(plain, list):
+        inner = get_args(kind)[0]
+        return [_texts_as_written(a, b, inner) for a, b in zip(written, plain, strict=True)]
+    return plain if kind is str and isinstance(written, int | float) and isinstance(plain, str) else written
+
+
+def _set_aside(layer: Any, aside: dict[str, str]) -> Any:
+    """The layer with marks instead of texts that mean something to OmegaConf; `aside` gets the texts."""
+    if isinstance(layer, dict):
+        return {key: _set_aside(value, aside) for key, value in layer.items()}
+    if isinstance(layer, list):
+        return [_set_aside(value, aside) for value in layer]
+    if isinstance(layer, str) and ("${" in layer or layer == "???"):
+        mark = f"\ue000{len(aside)}\ue001"
+        aside[mark] = layer
+        return mark
+    return layer
+
+
+def _put_back(value: Any, aside: dict[str, str]) -> Any:
+    """A recipe or part of one with the texts instead of their marks."""
+    if not aside:
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {part.name: getattr(value, part.name) for part in fields(value)}
+        changed = {name: _put_back(part, aside) for name, part in parts.items()}
+        return replace(value, **{name: part for name, part in changed.items() if part is not parts[name]})
+    if isinstance(value, tuple):
+        return tuple(_put_back(part, aside) for part in value)
+    return aside.get(value, value) if isinstance(value, str) else value
 
 
 def _layer(written: Any) -> Any:

@@ -14,16 +14,12 @@ import numpy as np
 from hourglass.inference.predictor import Predictor
 from hourglass.serving import openapi
 from hourglass.serving.batching import Batcher, Job
-from hourglass.serving.metrics import Metrics
-from hourglass.serving.middleware import Guard, error_headers, error_json
-from hourglass.serving.reading import Loan, loan, read_body
+from hourglass.serving.middleware import Guard, Metrics, error_headers, error_json
 from hourglass.serving.requests import Ask, read_ask
 from hourglass.serving.responses import answer_json
 from hourglass.serving.settings import Refused, Settings
-from hourglass.serving.uploads import Budget, decoded_bytes, prepare
-from hourglass.web.model import model_json
-from hourglass.web.pages import KINDS, page_files
-from hourglass.web.samples import PHOTOS, SEEDS, photo_jpeg, sample_jpeg
+from hourglass.serving.uploads import Budget, Loan, decoded_bytes, loan, prepare, read_body
+from hourglass.web.pages import KINDS, PHOTOS, SEEDS, model_json, page_files, photo_jpeg, sample_jpeg
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

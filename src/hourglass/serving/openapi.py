@@ -78,6 +78,10 @@ PERSON: Schema = {
         "score": {"type": "number", "description": "Mean of the joints' scores."},
         "box": {**BOX, "description": "x, y, width, height of the square that the network saw."},
         "box_score": {"type": "number", "description": "Of the detector's box, where the server has one."},
+        "guess": {
+            "type": "boolean",
+            "description": "True where nobody was found and the whole picture was taken to show one person.",
+        },
         "skeleton": {"type": ["string", "object"]},
         "joints": JOINTS,
         "stages": {

@@ -3,6 +3,9 @@
 For stage s >= 2, once: `fit_displacements` on the stages before, `set_displacements`, `begin_stage`; then
 at every step `training_inputs`, the network on its boxes, and a squared error against its target. A run
 that is resumed inside a stage has the statistics in its weights and calls `begin_stage` alone.
+
+People whose torso isn't labelled teach the first stage alone. A later stage looks at squares of so many
+torsos around each joint, and where the torso is a guess it would be shown squares that no answer gives it.
 """
 
 from collections.abc import Iterable

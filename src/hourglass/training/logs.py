@@ -42,7 +42,7 @@ class RunLog:
 
     On resuming, rows after `start_step` are dropped, so the log reads as if nothing had happened.
     A quiet log (other ranks') writes nothing. With a `watch` function each row goes there instead of
-    being shown.
+    being shown. `metric` is the key of validation rows that is shown.
     """
 
     def __init__(
@@ -52,9 +52,11 @@ class RunLog:
         start_step: int,
         quiet: bool = False,
         watch: Callable[[Row], None] | None = None,
+        metric: str = "PCK@0.2",
     ) -> None:
-        self.folder, self.quiet, self.watch = folder, quiet, watch
-        self._shown: dict[str, Any] = {"loss": "-", "PCK": "-", "rate": "-"}
+        self.folder, self.quiet, self.watch, self.metric = folder, quiet, watch, metric
+        self._name = metric.partition("@")[0]
+        self._shown: dict[str, Any] = {"loss": "-", self._name: "-", "rate": "-"}
         if quiet:
             return
         from torch.utils.tensorboard import SummaryWriter
@@ -66,8 +68,8 @@ class RunLog:
             self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         for row in reversed(kept):
-            if "PCK@0.2" in row:
-                self._shown["PCK"] = _percent(row["PCK@0.2"])
+            if metric in row:
+                self._shown[self._name] = _percent(row[metric])
                 break
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step)
         self._console = Console(stderr=True)
@@ -75,7 +77,10 @@ class RunLog:
             TextColumn("[bold]{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  PCK@0.2 {task.fields[PCK]}  {task.fields[rate]} images/s"),
+            TextColumn(
+                f"loss {{task.fields[loss]}}  {metric} {{task.fields[{self._name}]}}  "
+                "{task.fields[rate]} images/s"
+            ),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
@@ -118,9 +123,9 @@ class RunLog:
             self._shown.update(loss=f"{row['loss']:.5f}", rate=f"{row['images_per_s']:.0f}")
         else:
             each = [
-                f"{title} {_percent(source['PCK@0.2'])}" for title, source in row.get("sources", {}).items()
+                f"{title} {_percent(source[self.metric])}" for title, source in row.get("sources", {}).items()
             ]
-            self._shown.update(PCK=_percent(row["PCK@0.2"]) + (f" ({', '.join(each)})" if each else ""))
+            self._shown[self._name] = _percent(row[self.metric]) + (f" ({', '.join(each)})" if each else "")
         self._bar.update(self._task, **self._shown)
         if self._bar.disable:
             left = row.get("eta_s")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -14,15 +15,17 @@ from torch import Tensor
 from hourglass.core.arrays import RGB
 from hourglass.core.files import write_atomically
 from hourglass.core.skeleton import SKELETONS
-from hourglass.core.structs import Batch, PersonRecord
+from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.dataset import TrainingCrops, decode_all
 from hourglass.data.loading.draws import Mix
 from hourglass.data.loading.loader import AnyCrops, training_batches, training_windows
 from hourglass.data.loading.mixture import MixedCrops, check_names
+from hourglass.data.loading.photos import TrainingPhotos, decode_photos, photo_batches, photo_px
 from hourglass.data.loading.records import load_records, load_sources
 from hourglass.data.packs.open_pack import open_set
 from hourglass.data.packs.stream import StreamedCrops
 from hourglass.models.deeppose import DeepPose
+from hourglass.models.people_finder import SKELETON as FINDER_SKELETON
 from hourglass.recipe.recipe import Recipe, recipe_to_yaml
 from hourglass.training.cascade import begin_stage, fit_displacements, set_displacements
 from hourglass.training.logs import Row, RunLog, read_rows
@@ -44,8 +47,14 @@ from hourglass.training.state import LAST as LAST
 from hourglass.training.state import METRIC as METRIC
 from hourglass.training.state import Trainer, set_up
 from hourglass.training.step import Meter, train_step
+from hourglass.training.terms import AnyBatch
 from hourglass.training.validate import Validation, share_of, validate
+from hourglass.training.validate_finder import PhotoValidation, photo_facts, validate_finder
 from hourglass.weights.checkpoint import save_weights
+from hourglass.weights.load import load_photos
+
+Examples = AnyCrops | TrainingPhotos
+"""What is trained on: crops of people, or whole photos."""
 
 _DISPLACEMENT_PEOPLE = 2000
 """crops on which a cascade's earlier stages are measured before the next one is trained"""
@@ -83,10 +92,12 @@ def train(
     with losing_another_explained(fabric, out / CHECKPOINT):
         agree(fabric, recipe_facts(recipe, precision_of(recipe, fabric.device)))
         people, validation = together(fabric, lambda: _load(recipe, fabric.world_size))
-        known = people.everybody if isinstance(people, TrainingCrops) else []
-        agree(fabric, data_facts(known, validation.records) | {"people to train on": len(people)})
+        agree(fabric, _facts(people, validation) | {"people to train on": len(people)})
         plan = plan_run(recipe, len(people))
-        skeleton = known[0].skeleton if isinstance(people, TrainingCrops) else people.skeleton
+        if isinstance(people, TrainingPhotos):
+            skeleton = FINDER_SKELETON
+        else:
+            skeleton = people.everybody[0].skeleton if isinstance(people, TrainingCrops) else people.skeleton
         trainer = set_up(fabric, recipe, plan, skeleton, out, name)
         if resume:
             together(fabric, lambda: _resume(trainer))
@@ -95,9 +106,20 @@ def train(
     return out / BEST
 
 
-def _load(recipe: Recipe, ranks: int) -> tuple[AnyCrops, Validation]:
-    """The people to train on, none decoded yet, and those to validate on."""
+def _facts(people: Examples, validation: Validation | PhotoValidation) -> dict[str, Any]:
+    """What every process must have read alike."""
+    if isinstance(people, TrainingPhotos):
+        assert isinstance(validation, PhotoValidation)
+        return photo_facts(people.photos, validation.photos)
+    assert isinstance(validation, Validation)
+    return data_facts(people.everybody if isinstance(people, TrainingCrops) else [], validation.records)
+
+
+def _load(recipe: Recipe, ranks: int) -> tuple[Examples, Validation | PhotoValidation]:
+    """The people to train on, or whole photos of them, none decoded yet, and those to validate on."""
     data, seed, size = recipe.data, recipe.train.seed, recipe.data.input_px
+    if recipe.target.loss == "centers":
+        return _load_photos(recipe)
     if data.sources:
         return _load_sources(recipe, ranks)
     val_records = load_records(data, data.val_split)[: data.val_people or None]
@@ -113,6 +135,20 @@ def _load(recipe: Recipe, ranks: int) -> tuple[AnyCrops, Validation]:
     if val_records[0].skeleton != records[0].skeleton:
         raise ValueError("training and validation people have different skeletons")
     return TrainingCrops(records, size, recipe.augment, seed), validation
+
+
+def _load_photos(recipe: Recipe) -> tuple[TrainingPhotos, PhotoValidation]:
+    data = recipe.data
+    held = load_photos(data, training=False)
+    validation = PhotoValidation(
+        tuple(source.title for source, _ in held),
+        tuple(tuple(photos[: data.val_people or None]) for _, photos in held),
+    )
+    train = load_photos(data, training=True)
+    shares = [source.share for source, _ in train if source.share is not None]
+    mix = Mix(tuple(len(photos) for _, photos in train), tuple(shares)) if shares else None
+    photos = [photo for _, some in train for photo in some]
+    return TrainingPhotos(photos, data.input_px, recipe.augment, recipe.train.seed, mix=mix), validation
 
 
 def _load_sources(recipe: Recipe, ranks: int) -> tuple[AnyCrops, Validation]:
@@ -151,8 +187,8 @@ def _resume(trainer: Trainer) -> None:
 
 def _run(
     trainer: Trainer,
-    people: AnyCrops,
-    validation: Validation,
+    people: Examples,
+    validation: Validation | PhotoValidation,
     stop_after: int | None,
     watch: Callable[[Row], None] | None,
 ) -> None:
@@ -162,27 +198,31 @@ def _run(
         out.mkdir(parents=True, exist_ok=True)
         text = recipe_to_yaml(recipe)
         write_atomically(out / "recipe.yaml", lambda part: part.write_text(text))
-    with RunLog(out, plan.steps, trainer.step, quiet=not first, watch=watch) as log:
+    with RunLog(out, plan.steps, trainer.step, quiet=not first, watch=watch, metric=trainer.metric) as log:
         millions = sum(p.numel() for p in trainer.network.parameters()) / 1e6
         where = f"{fabric.device}" if fabric.world_size == 1 else f"{fabric.world_size} processes"
         precision = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
+        what = "photos" if isinstance(people, TrainingPhotos) else "people"
         log.say(
-            f"{name}: {len(people)} people to train on, {len(validation.records)} to validate, "
-            f"{plan.steps} steps of {recipe.train.batch_size}, {millions:.2f} M parameters, {precision} on "
-            f"{where}, into {out}"
+            f"{name}: {len(people)} {what} to train on, {len(validation)} to validate, {plan.steps} steps "
+            f"of {recipe.train.batch_size}, {millions:.2f} M parameters, {precision} on {where}, into {out}"
         )
         # The processes of one machine share its memory.
         limit_gb, workers = recipe.data.cache_gb / local_ranks(fabric), recipe.data.workers
         crops = together(fabric, lambda: _crops(people, recipe, limit_gb))
-        val_images = together(
-            fabric, lambda: [decode_all(_own(fabric, some), limit_gb, workers) for some in validation.sets]
-        )
+        val_images: Sequence[Sequence[RGB] | None] = []
+        if isinstance(validation, Validation):
+            sets = validation.sets
+            val_images = together(
+                fabric, lambda: [decode_all(_own(fabric, some), limit_gb, workers) for some in sets]
+            )
         _fit(trainer, crops, validation, val_images, log, stop_after)
         if first:
             save_weights(out / LAST, trainer.ema.network.state_dict(), trainer.facts)
             _draw_curve(out)
             log.say(
-                f"best {METRIC} {trainer.best:.2f}; weights in {out / BEST}, curve in {out / 'curve.png'}"
+                f"best {trainer.metric} {trainer.best:.2f}; "
+                f"weights in {out / BEST}, curve in {out / 'curve.png'}"
             )
 
 
@@ -191,8 +231,11 @@ def _own(fabric: Fabric, records: Sequence[PersonRecord]) -> list[PersonRecord]:
     return [records[row] for row in share_of(len(records), fabric.global_rank, fabric.world_size)]
 
 
-def _crops(people: AnyCrops, recipe: Recipe, limit_gb: float) -> AnyCrops:
+def _crops(people: Examples, recipe: Recipe, limit_gb: float) -> Examples:
     """What the loader draws from; pictures are decoded once where they fit in memory."""
+    if isinstance(people, TrainingPhotos):
+        longest_px = photo_px(people.input_px, people.augment.zoom[1])
+        people.images = decode_photos(people.photos, longest_px, limit_gb, recipe.data.workers)
     if isinstance(people, TrainingCrops):
         people.images = decode_all(people.everybody, limit_gb, recipe.data.workers)
     return people
@@ -200,8 +243,8 @@ def _crops(people: AnyCrops, recipe: Recipe, limit_gb: float) -> AnyCrops:
 
 def _fit(
     trainer: Trainer,
-    crops: AnyCrops,
-    validation: Validation,
+    crops: Examples,
+    validation: Validation | PhotoValidation,
     val_images: Sequence[Sequence[RGB] | None],
     log: RunLog,
     stop_after: int | None,
@@ -227,7 +270,10 @@ def _fit(
             if due or stopping:
                 log.write(meter.row())
             if validating:
-                validate(trainer, validation, val_images, log)
+                if isinstance(validation, PhotoValidation):
+                    validate_finder(trainer, validation, log)
+                else:
+                    validate(trainer, validation, val_images, log)
                 meter.restart_clock()
             if saving or stopping:
                 trainer.save()
@@ -237,11 +283,10 @@ def _fit(
                 )
 
 
-def _batches(trainer: Trainer, crops: AnyCrops) -> Generator[Batch, None, None]:
+def _batches(trainer: Trainer, crops: Examples) -> Generator[AnyBatch, None, None]:
     """This process's micro-batches from the next step on, on its device."""
     fabric, recipe = trainer.fabric, trainer.recipe
-    share = (
-        crops,
+    how = (
         recipe.train.batch_size,
         trainer.step,
         recipe.data.workers,
@@ -250,10 +295,14 @@ def _batches(trainer: Trainer, crops: AnyCrops) -> Generator[Batch, None, None]:
         fabric.device.type == "cuda",
         recipe.train.accumulate,
     )
+    if isinstance(crops, TrainingPhotos):
+        for photos in photo_batches(crops, *how):
+            yield photos.to(fabric.device)
+        return
     if trainer.augments_on_device:
-        for windows in training_windows(*share):
+        for windows in training_windows(crops, *how):
             yield windows.to(fabric.device).crops()
-    for batch in training_batches(*share):
+    for batch in training_batches(crops, *how):
         yield batch.to(fabric.device)
 
 
@@ -264,12 +313,13 @@ def _anybody(fabric: Fabric, here: bool) -> bool:
     return bool(most.item())
 
 
-def _enter_stage(trainer: Trainer, crops: AnyCrops) -> None:
+def _enter_stage(trainer: Trainer, crops: Examples) -> None:
     """Where a cascade's next stage begins: keep what was learnt, and measure where it still errs."""
     stage, first, _ = trainer.stage
     network, averaged = trainer.network.module, trainer.ema.network
     if not isinstance(network, DeepPose) or not isinstance(averaged, DeepPose) or trainer.step != first:
         return
+    assert not isinstance(crops, TrainingPhotos)
     share_buffers(trainer.fabric, averaged)
     network.load_state_dict(averaged.state_dict())
     if stage > 1:

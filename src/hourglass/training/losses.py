@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hourglass.core.geometry import input_to_heatmap
 from hourglass.models import heatmap
@@ -14,41 +15,55 @@ def joint_losses(
     keypoints_input: Tensor,
     weight: Tensor,
     stride: float,
-    sigma_hm: float,
+    sigma_hm: float | Sequence[float],
     peak_weight: float = 0.0,
     sign: Tensor | None = None,
+    cells: str = "mean",
 ) -> Tensor:
-    """Mean squared error of every stage and joint against the truth: (S, J) float32.
+    """Squared error of every stage and joint against the truth: (S, J) float32.
 
-    Each is the mean over the batch and the cells; where a joint is not labelled it adds nothing.
+    Each is the mean over the batch, and over the cells unless `cells` says "sum"; where a joint is not
+    labelled it adds nothing.
 
     Args:
         stages: S heatmap tensors (B, J, h, w).
         keypoints_input: (B, J, 2) crop pixels.
         weight: (B, J), 0 where a joint is not labelled; such a map is not compared at all.
         stride: crop pixels per heatmap cell of the last stage; another resolution has its own.
-        sigma_hm: standard deviation of the target in cells, so in pixels it follows a stage's scale.
+        sigma_hm: standard deviation of the target in cells, so in pixels it follows a stage's scale; or one
+            for each stage.
         peak_weight: each cell counts `1 + peak_weight * |target|` (ours; 0 is the papers' loss). It
             shortens the plateau on which the network answers zero everywhere.
         sign: (B, J), -1 where the target is a negative Gaussian (MSSH, equation 1), else 1.
+        cells: "mean", or the "sum" of MSSH's equation 2, in which a map counts by its size: one of 128 cells
+            sixteen times as much as one of 32.
+
+    Raises ValueError for another word, or another number of widths than there are stages.
     """
+    if cells not in ("mean", "sum"):
+        raise ValueError(f"cells must be mean or sum, not {cells!r}")
+    widths = list(sigma_hm) if isinstance(sigma_hm, Sequence) else [sigma_hm] * len(stages)
+    if len(widths) != len(stages):
+        raise ValueError(f"there are {len(widths)} target widths for {len(stages)} stages")
     # Made once for each resolution and shared by its stages; of a stage only the difference is kept.
-    targets: dict[tuple[int, int], tuple[Tensor, Tensor | None]] = {}
+    targets: dict[tuple[int, int, float], tuple[Tensor, Tensor | None]] = {}
     last_width = stages[-1].shape[-1]
     terms = []
-    for stage in stages:
+    for stage, sigma in zip(stages, widths, strict=True):
         height, width = stage.shape[-2:]
-        if (height, width) not in targets:
-            cells = input_to_heatmap(keypoints_input, stride * last_width / width)
-            target = heatmap.encode(cells, height, width, sigma_hm)
+        key = (height, width, sigma)
+        if key not in targets:
+            joints = input_to_heatmap(keypoints_input, stride * last_width / width)
+            target = heatmap.encode(joints, height, width, sigma)
             if sign is not None:
                 target = target * sign[..., None, None]
-            targets[height, width] = target, 1 + peak_weight * target.abs() if peak_weight else None
-        target, importance = targets[height, width]
+            targets[key] = target, 1 + peak_weight * target.abs() if peak_weight else None
+        target, importance = targets[key]
         error = (stage.float() - target) ** 2
         if importance is not None:
             error = error * importance
-        terms.append((error.mean((2, 3)) * weight).mean(0))
+        each = error.sum((2, 3)) if cells == "sum" else error.mean((2, 3))
+        terms.append((each * weight).mean(0))
     return torch.stack(terms)
 
 
@@ -57,25 +72,41 @@ def heatmap_loss(
     keypoints_input: Tensor,
     weight: Tensor,
     stride: float,
-    sigma_hm: float,
+    sigma_hm: float | Sequence[float],
     peak_weight: float = 0.0,
+    cells: str = "mean",
 ) -> Tensor:
-    """Mean squared error of every stage against the same truth: (S,) float32, one term per stage.
+    """Squared error of every stage against the same truth: (S,) float32, one term per stage.
 
     The papers sum the terms. Each is the mean of `joint_losses` over the joints, so that a network which
     answers zero everywhere scores about `pi sigma^2 / (h w)`. Arguments are those of `joint_losses`.
     """
-    return joint_losses(stages, keypoints_input, weight, stride, sigma_hm, peak_weight).mean(1)
+    return joint_losses(stages, keypoints_input, weight, stride, sigma_hm, peak_weight, cells=cells).mean(1)
 
 
-def coordinate_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean squared distance () float32 of labelled joints.
+SMOOTH_BETA = 0.02
+"""Where smooth L1 turns from a square to a line, in shares of the crop or of a joint's box (ours)."""
+
+
+def coordinate_loss(predicted: Tensor, target: Tensor, weight: Tensor, distance: str = "l2") -> Tensor:
+    """Mean over labelled joints, () float32, of how far an answer is off.
 
     Args:
         predicted, target: (B, J, 2) in the same unit.
         weight: (B, J), 0 where a joint is not labelled.
+        distance: of one joint, summed over x and y: "l2", the square; "l1", the absolute value; or
+            "smooth_l1", `e^2 / (2 beta)` up to `SMOOTH_BETA` and `|e| - beta / 2` beyond.
 
-    Source: DeepPose's L2 loss with missing joints left out.
+    Source: DeepPose's L2 loss with missing joints left out; the other two are of later codes. MMPose's smooth
+    L1 has a beta of 1 crop, which is half of L2 for every error inside the crop.
     """
-    squared = ((predicted.float() - target) ** 2).sum(-1)
-    return (squared * weight).sum() / weight.sum().clamp_min(1)
+    error = predicted.float() - target
+    if distance == "l2":
+        each = error**2
+    elif distance == "l1":
+        each = error.abs()
+    elif distance == "smooth_l1":
+        each = F.smooth_l1_loss(predicted.float(), target.float(), reduction="none", beta=SMOOTH_BETA)
+    else:
+        raise ValueError(f"a distance of coordinates is l2, l1 or smooth_l1, not {distance!r}")
+    return (each.sum(-1) * weight).sum() / weight.sum().clamp_min(1)

@@ -19,6 +19,8 @@ def make_optimiser(network: nn.Module, recipe: OptimiserRecipe) -> Optimizer:
         return torch.optim.RMSprop(
             [*matrices, *vectors], lr=recipe.lr, alpha=recipe.alpha, eps=1e-8, foreach=True
         )
+    if recipe.name == "adagrad":
+        return torch.optim.Adagrad([*matrices, *vectors], lr=recipe.lr, eps=1e-10, foreach=True)
     groups = [
         {"params": matrices, "weight_decay": recipe.weight_decay},
         {"params": vectors, "weight_decay": 0.0},

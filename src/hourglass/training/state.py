@@ -1,7 +1,9 @@
-"""One run's moving parts: how they are made, kept in a checkpoint and found again."""
+"""One run's moving parts: made, kept in a checkpoint and found again; activation checkpointing."""
 
 import logging
 import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,24 +12,83 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from hourglass.core.skeleton import Skeleton
 from hourglass.models.build import build_network, channels_last
 from hourglass.models.deeppose import DeepPose
+from hourglass.models.resnet import ResNetEncoder
 from hourglass.recipe.recipe import LOADER_ONLY, Recipe, recipe_to_yaml
 from hourglass.training.cascade import begin_stage, stage_of
-from hourglass.training.checkpointing import checkpoint_hourglasses
 from hourglass.training.compiling import compile_or_say
 from hourglass.training.optim import Ema, make_optimiser
 from hourglass.training.ranks import everywhere, together
 from hourglass.training.setup import RunPlan, check_same_recipe, precision_of
 from hourglass.training.sync_norm import synchronise_batch_norm
 from hourglass.weights.checkpoint import WeightFacts, WeightsError, load_checkpoint, save_checkpoint
+from hourglass.weights.convert.torchvision_resnet import encoder_state
 from hourglass.weights.load import facts_of, load_network
+
+
+def hourglasses_of(network: nn.Module) -> list[nn.Module]:
+    """The hourglasses of a network, in order; empty where it has none."""
+    several = getattr(network, "hourglasses", None)
+    if isinstance(several, nn.ModuleList):
+        return list(several)
+    one = getattr(network, "hourglass", None)
+    return [one] if isinstance(one, nn.Module) else []
+
+
+def checkpoint_hourglasses(network: nn.Module) -> None:
+    """Let every hourglass keep only its input in training, and compute the rest again when gradients need it.
+
+    Losses, gradients, batch-norm statistics and the names of the weights stay what they are. In evaluation
+    nothing changes. Raises ValueError for a network without hourglasses.
+    """
+    found = hourglasses_of(network)
+    if not found:
+        raise ValueError(f"{type(network).__name__} has no hourglasses to compute twice")
+    for hourglass in found:
+        # On the instance, so that no module is added and no weight gets another name.
+        hourglass.forward = _twice(hourglass, hourglass.forward)
+
+
+def _twice(hourglass: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    norms = [m for m in hourglass.modules() if isinstance(m, _BatchNorm)]
+
+    @contextmanager
+    def statistics_stand_still() -> Iterator[None]:
+        # The first pass has counted this batch already. With a momentum of 0 and a counter that nobody reads
+        # the second one computes the very same and leaves no trace.
+        before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+        for norm, _, counter in before:
+            norm.momentum = 0.0
+            norm.num_batches_tracked = None if counter is None else counter.clone()
+        try:
+            yield
+        finally:
+            for norm, momentum, counter in before:
+                norm.momentum, norm.num_batches_tracked = momentum, counter
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), statistics_stand_still()
+
+    def run(*inputs: Any) -> Any:
+        if not hourglass.training:
+            return forward(*inputs)
+        return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
+
+    return run
+
 
 log = logging.getLogger(__name__)
 
 METRIC = "PCK@0.2"
+FINDER_METRIC = "recall"
+"""Of a people finder: of people larger than 96 x 96 px (of all where nobody is), in percent, with 0.25 false
+boxes a photo at most.
+"""
 CHECKPOINT, BEST, LAST = "last.ckpt", "best.safetensors", "last.safetensors"
 
 
@@ -45,6 +106,11 @@ class Trainer:
     ema: Ema
     step: int = 0
     best: float = -math.inf
+
+    @property
+    def metric(self) -> str:
+        """By which the best weights are chosen."""
+        return FINDER_METRIC if self.recipe.target.loss == "centers" else METRIC
 
     @property
     def stage(self) -> tuple[int, int, int]:
@@ -99,7 +165,7 @@ def set_up(
 ) -> Trainer:
     """Network, average and optimiser of a run that begins.
 
-    Raises WeightsError when `train.init` names weights that don't fit.
+    Raises WeightsError when `train.init` or `train.encoder` names weights that don't fit.
     """
     facts = facts_of(recipe, skeleton, name)
     network = together(fabric, lambda: _first_network(recipe, skeleton))
@@ -116,7 +182,7 @@ def set_up(
 
 
 def _first_network(recipe: Recipe, skeleton: Skeleton) -> nn.Module:
-    """The network with random weights, or with those of `train.init`."""
+    """The network with random weights, with those of `train.init`, or its encoders with `train.encoder`'s."""
     network = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
     if recipe.train.init:
         start, start_facts = load_network(recipe.train.init)
@@ -130,6 +196,12 @@ def _first_network(recipe: Recipe, skeleton: Skeleton) -> nn.Module:
             )
         except (RuntimeError, KeyError) as error:
             raise WeightsError(f"{recipe.train.init} is another network than the recipe's") from error
+    if recipe.train.encoder:
+        depth = int(recipe.network.backbone.removeprefix("resnet"))
+        state = encoder_state(Path(recipe.train.encoder), depth, recipe.network.width)
+        for module in network.modules():  # a cascade has one in each stage
+            if isinstance(module, ResNetEncoder):
+                module.load_state_dict(state)
     return network
 
 

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hourglass.core.structs import Batch
 from hourglass.training.optim import lr_factor, set_lr, total_norm
 from hourglass.training.setup import TrainingError
 from hourglass.training.state import Trainer
-from hourglass.training.terms import Moment, label_totals, loss_terms
+from hourglass.training.terms import AnyBatch, Moment, label_totals, loss_terms
 
 
-def train_step(trainer: Trainer, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+def train_step(trainer: Trainer, batches: Sequence[AnyBatch]) -> tuple[Tensor, Tensor]:
     """One optimiser step on this process's micro-batches, already on the device.
 
     Returns the loss terms (S,) of this process and the gradient norm, still on the device: nothing is read

@@ -10,16 +10,21 @@ from torch import Tensor, nn
 
 from hourglass.core.geometry import input_to_heatmap
 from hourglass.core.structs import Batch
+from hourglass.data.loading.photos import PhotoBatch
 from hourglass.models import heatmap
 from hourglass.models.deeppose import DeepPose
 from hourglass.models.spatial_softmax import LEAST_SHARE, cross_entropy, scheduled_truth
-from hourglass.recipe.recipe import Recipe
+from hourglass.recipe.recipe import Recipe, TargetRecipe
 from hourglass.training.adaptive_weights import adaptive_weights
 from hourglass.training.cascade import training_inputs, training_weight
+from hourglass.training.center_loss import center_loss
 from hourglass.training.losses import coordinate_loss, heatmap_loss, joint_losses
 
 _CHAINED_STRIDE = 8
 """Input pixels per heatmap cell of a chained network's answer."""
+
+AnyBatch = Batch | PhotoBatch
+"""Crops of people, or whole photos."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,12 @@ class Moment:
 
 
 def label_totals(
-    fabric: Fabric, network: nn.Module, batches: Sequence[Batch], recipe: Recipe, moment: Moment
+    fabric: Fabric, network: nn.Module, batches: Sequence[AnyBatch], recipe: Recipe, moment: Moment
 ) -> Tensor | None:
     """Labels of the whole batch over its number of parts, for losses that are means over labels; else None.
 
     The mean over all parts of such a loss, with these in place of the part's own number, is the loss of the
-    whole batch. () for `coordinates`, (J,) for `cross_entropy`, on the device.
+    whole batch. () for `coordinates` and `centers`, (J,) for `cross_entropy`, on the device.
 
     Args:
         batches: this process's micro-batches.
@@ -60,8 +65,10 @@ def label_totals(
     return everywhere / moment.parts
 
 
-def _labels(network: nn.Module, batch: Batch, recipe: Recipe, moment: Moment) -> Tensor:
-    """How many labels of a batch count: () for `coordinates`, (J,) for `cross_entropy`."""
+def _labels(network: nn.Module, batch: AnyBatch, recipe: Recipe, moment: Moment) -> Tensor:
+    """How many labels of a batch count: () for `coordinates` and `centers`, (J,) for `cross_entropy`."""
+    if isinstance(batch, PhotoBatch):
+        return batch.present.sum()
     if recipe.target.loss == "coordinates":
         return training_weight(_cascade(network), batch, moment.stage).sum()
     sigma_hm, side = recipe.target.sigma_hm, batch.image.shape[-1] // _CHAINED_STRIDE
@@ -78,7 +85,7 @@ def _rescaled(loss: Tensor, own: Tensor, fair: Tensor | None) -> Tensor:
 def loss_terms(
     fabric: Fabric,
     network: nn.Module,
-    batch: Batch,
+    batch: AnyBatch,
     recipe: Recipe,
     moment: Moment,
     fair: Tensor | None = None,
@@ -90,6 +97,11 @@ def loss_terms(
     """
     memory = torch.channels_last if recipe.train.channels_last else torch.contiguous_format
     image = batch.image.contiguous(memory_format=memory)
+    if isinstance(batch, PhotoBatch):
+        stages = network(image)
+        stride = image.shape[-1] / stages[-1].shape[-1]
+        terms = center_loss(stages, batch.people, batch.present, batch.background, stride)
+        return _rescaled(terms, batch.present.sum().clamp_min(1), fair)
     if recipe.target.loss == "coordinates":
         return _cascade_terms(network, batch, image, recipe, moment, fair)
     if recipe.network.build == "chained":
@@ -97,13 +109,13 @@ def loss_terms(
     target = recipe.target
     stages = network(image)
     stride = image.shape[-1] / stages[-1].shape[-1]
-    truth = (stages, batch.keypoints, batch.weight, stride, target.sigma_hm, target.peak_weight)
+    truth = (stages, batch.keypoints, batch.weight, stride, target_widths(target, moment), target.peak_weight)
     if target.adaptive == "none" and target.occluded == "visible":
-        return heatmap_loss(*truth)
+        return heatmap_loss(*truth, cells=target.cells)
     sign = None
     if target.occluded == "negative" and batch.occluded is not None:
         sign = 1 - 2 * batch.occluded.float()
-    losses = joint_losses(*truth, sign=sign)
+    losses = joint_losses(*truth, sign=sign, cells=target.cells)
     if target.adaptive == "none":
         return losses.mean(1)
     # Weights must be those of the whole batch, whichever ranks hold it.
@@ -114,6 +126,15 @@ def loss_terms(
     examples = batch.weight.shape[0] * fabric.world_size
     weights = adaptive_weights(everyone * examples / labelled.clamp_min(1), labelled > 0, target.adaptive)
     return (losses * weights).sum(1)
+
+
+def target_widths(target: TargetRecipe, moment: Moment) -> float | tuple[float, ...]:
+    """Standard deviation of the targets at this moment of a run, in cells: one, or one for each stage."""
+    factor = 1.0
+    if target.sigma_start:
+        along = min(1.0, moment.step / (target.sigma_share * moment.total))
+        factor = (1 - along) * target.sigma_start / target.sigma_hm + along
+    return tuple(factor * s for s in target.sigmas) if target.sigmas else factor * target.sigma_hm
 
 
 def _chained_terms(
@@ -140,7 +161,10 @@ def _chained_terms(
         each = cross_entropy(stages[-1], cells, target.sigma_hm, batch.weight)
         own = each if fair is None else _labels(network, batch, recipe, moment)
         return _rescaled(each, own, fair).mean().reshape(1)
-    return heatmap_loss(stages, batch.keypoints, batch.weight, stride, target.sigma_hm, target.peak_weight)
+    widths = target_widths(target, moment)
+    return heatmap_loss(
+        stages, batch.keypoints, batch.weight, stride, widths, target.peak_weight, target.cells
+    )
 
 
 def _cascade(network: nn.Module) -> DeepPose:
@@ -159,6 +183,11 @@ def _cascade_terms(
     around, truth, weight = training_inputs(
         _cascade(network), batch, moment.stage, generator, moment.part, moment.parts
     )
-    predicted = network(image) if around is None else network(image, around)
     own = weight.sum().clamp_min(1)
-    return _rescaled(coordinate_loss(predicted[-1], truth, weight), own, fair).reshape(1)
+    if recipe.target.distance == "rle":
+        (each,) = network(image, around, truth)
+        loss = (each * weight).sum() / own
+    else:
+        predicted = network(image) if around is None else network(image, around)
+        loss = coordinate_loss(predicted[-1], truth, weight, recipe.target.distance)
+    return _rescaled(loss, own, fair).reshape(1)

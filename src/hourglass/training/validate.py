@@ -79,6 +79,9 @@ class Validation:
     titles: tuple[str, ...]
     sets: tuple[tuple[PersonRecord, ...], ...]
 
+    def __len__(self) -> int:
+        return sum(len(records) for records in self.sets)
+
     @property
     def records(self) -> list[PersonRecord]:
         """Everybody, set after set."""
@@ -96,11 +99,12 @@ def validate(
         images: of each set, as `predict_shared` takes them.
     """
     began = time.perf_counter()
-    skeleton = trainer.facts.skeleton
-    scores = [
-        score(predict_shared(trainer, records, decoded), records)["metrics"][METRIC]
+    reports = [
+        score(predict_shared(trainer, records, decoded), records)
         for records, decoded in zip(validation.sets, images, strict=True)
     ]
+    scores = [report["metrics"][METRIC] for report in reports]
+    joints = [report["joint_metrics"][METRIC] for report in reports]
     values = [scored["mean"] for scored in scores if scored["mean"] is not None]
     value = round(sum(values) / len(values), 3) if values else None
     row: dict[str, Any] = {
@@ -110,11 +114,11 @@ def validate(
     }
     row[METRIC] = value
     if len(scores) == 1:
-        row["joints"] = {joint: scores[0][joint] for joint in skeleton.joints}
+        row["joints"] = joints[0]
     else:
         row["sources"] = {
-            title: {METRIC: scored["mean"], "joints": {joint: scored[joint] for joint in skeleton.joints}}
-            for title, scored in zip(validation.titles, scores, strict=True)
+            title: {METRIC: scored["mean"], "joints": by_joint}
+            for title, scored, by_joint in zip(validation.titles, scores, joints, strict=True)
         }
     log.write({**row, "seconds": time.perf_counter() - began})
     # Where nobody could be scored the latest weights are the best that are known.

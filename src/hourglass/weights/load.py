@@ -6,8 +6,11 @@ from pathlib import Path
 from torch import nn
 
 from hourglass.core.skeleton import Skeleton
+from hourglass.data.formats.photos import PhotoRecord, read_photos
 from hourglass.engines import onnx_engine, openvino_engine, torch_export_engine
 from hourglass.models.build import build_network
+from hourglass.recipe.data import DataRecipe, SourceRecipe
+from hourglass.recipe.network import RecipeError
 from hourglass.recipe.recipe import Recipe, recipe_to_yaml
 from hourglass.weights.checkpoint import WeightFacts, WeightsError, load_weights
 from hourglass.weights.published import resolve
@@ -40,6 +43,26 @@ def load_network(name: str | Path | None = None) -> tuple[nn.Module, WeightFacts
     return network.eval(), facts
 
 
+def load_pose_network(name: str | Path | None = None) -> tuple[nn.Module, WeightFacts]:
+    """As `load_network`, of weights that find joints; WeightsError too for those of a people finder."""
+    network, facts = load_network(name)
+    check_finds_joints(facts)
+    return network, facts
+
+
+def check_finds_joints(facts: WeightFacts) -> None:
+    """Raise WeightsError for the weights of a people finder."""
+    if finds_people(facts):
+        raise WeightsError(
+            f"{facts.name} finds people, not joints: give it as a detector, and a pose network as weights"
+        )
+
+
+def finds_people(facts: WeightFacts) -> bool:
+    """Whether weights find people in whole pictures, and not joints."""
+    return facts.network.build == "people_finder"
+
+
 def _load_engine(path: Path) -> tuple[nn.Module, WeightFacts]:
     network: nn.Module
     if path.suffix == ".onnx":
@@ -62,6 +85,30 @@ def _load_engine(path: Path) -> tuple[nn.Module, WeightFacts]:
     return network.eval(), facts
 
 
+def load_photos(data: DataRecipe, training: bool) -> list[tuple[SourceRecipe, list[PhotoRecord]]]:
+    """The whole photos of each source, as `load_sources` gives people."""
+    found = []
+    for source in data.sources:
+        split = source.train_split if training else source.val_split
+        if not split:
+            continue
+        place = data.of_source(source)
+        if not (place.root and source.annotations):
+            raise RecipeError(f"data.sources: {source.title}: give the photos (root) and their annotations")
+        photos = read_photos(
+            Path(place.annotations.replace("{split}", split)),
+            Path(place.root.replace("{split}", split)),
+            split,
+            source.sure_score,
+            source.sure_joints,
+            source.partial,
+        )
+        if not any(len(photo.people) for photo in photos):
+            raise ValueError(f"data.sources: {source.title}: nobody is boxed for sure in the {split} split")
+        found.append((source, photos))
+    return found
+
+
 def facts_of(recipe: Recipe, skeleton: Skeleton, name: str) -> WeightFacts:
     """The facts of weights that this recipe trains; folders of the user's machine stay out of them."""
     data = recipe.data
@@ -70,7 +117,11 @@ def facts_of(recipe: Recipe, skeleton: Skeleton, name: str) -> WeightFacts:
         for source in data.sources
     )
     annotations = Path(data.annotations).name
-    portable = replace(recipe, data=replace(data, root="", annotations=annotations, sources=sources))
+    portable = replace(
+        recipe,
+        data=replace(data, root="", annotations=annotations, sources=sources),
+        train=replace(recipe.train, encoder=Path(recipe.train.encoder).name),
+    )
     names = [f"{s.title} {s.train_split}" for s in sources if s.train_split] or [
         f"{data.name} {data.train_split}"
     ]

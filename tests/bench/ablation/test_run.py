@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hourglass.bench.ablation.compare import load_outcome
 from hourglass.bench.ablation.report import CURVES, JSON, PEOPLE, STAGES, write_report
-from hourglass.bench.ablation.run import RESULT, hard_joints, load_result, run_folder, run_set
-from hourglass.bench.ablation.sets import AblationSet, Design
+from hourglass.bench.ablation.run import OUTCOME, RESULT, hard_joints, load_result, run_folder, run_set
+from hourglass.bench.ablation.sets import AblationSet, Claim, Design
 from hourglass.data.loading.records import load_records
-from hourglass.evaluation.evaluate import predict_records, score
+from hourglass.evaluation.evaluate import people_of, predict_records, score
+from hourglass.evaluation.metrics.protocols import JHU_SLIDES
+from hourglass.evaluation.metrics.scores import evaluate_protocol
 from hourglass.models.size import trainable_parameters
 from hourglass.recipe.network import RecipeError
 from hourglass.training.loop import LAST, Interrupted, train
@@ -30,7 +33,11 @@ DESIGNS = (
     Design("Two stacks", (), "a loss after each", "84.7"),
     Design("Sum", ("network.build=hg_stacked_add",), "a loss on the sum"),
 )
-SET = AblationSet("tiny", "A tiny set", "synthetic_tiny", DESIGNS, (0, 1), TINY, "Two stacks are best.")
+SET = AblationSet(
+    *("tiny", "A tiny set", "synthetic_tiny", DESIGNS, (0, 1), TINY, "Two stacks are best."),
+    claims=(Claim("Two stacks", "Sum", source="figure 4"), Claim("Sum", "Two stacks", "hidden")),
+    thresholds=(0.2, 0.5),
+)
 
 
 class Watched:
@@ -66,6 +73,18 @@ def test_every_run_is_trained_and_scored_by_its_last_weights(finished: tuple[Pat
     assert result.parameters == trainable_parameters(network)
     assert (result.steps, result.seed, result.design) == (4, 1, "Two stacks")
     assert result.seconds > 0
+    assert result.hidden == again["hidden"]
+    # Person by person, so that designs can be compared on the same people.
+    outcome = load_outcome(folder / OUTCOME)
+    assert outcome is not None
+    assert outcome.distance.shape == (12, 14)
+    right = (outcome.distance <= 0.2).sum(0) / (~np.isnan(outcome.distance)).sum(0)
+    assert 100 * right.mean() == pytest.approx(result.answer["mean"], abs=1e-3)
+    assert (outcome.hidden == np.stack([r.visibility == 1 for r in records])).all()
+    people = people_of(records)
+    found = predict_records(network, facts, records)
+    slides = evaluate_protocol(JHU_SLIDES, people, found.keypoints)["PCK@0.05 of the crop", "Mean"]
+    assert result.slides == pytest.approx(slides, abs=1e-3)
 
 
 def test_what_is_finished_is_not_trained_again(finished: tuple[Path, Watched]) -> None:
@@ -129,9 +148,24 @@ def test_the_report_holds_tables_curves_and_pictures(finished: tuple[Path, Watch
     assert line.endswith("| 84.7 |")
     assert "Two stacks are best." in text
     assert "hourglass ablate tiny" in text
+    # Each claim at each threshold, with an interval, and a verdict that it allows.
+    claims = [row for row in text.splitlines() if row.startswith("| Two stacks (figure 4) | Sum | all |")]
+    assert [row.split(" | ")[3] for row in claims] == ["0.2", "0.5"]
+    told = json.loads((out / JSON).read_text())["claims"]
+    assert [(c["better"], c["joints"], c["threshold"]) for c in told] == [
+        *(("Two stacks", "all", 0.2), ("Two stacks", "all", 0.5)),
+        *(("Sum", "hidden", 0.2), ("Sum", "hidden", 0.5)),
+    ]
+    for claim in told:
+        low, high = claim["interval"]
+        wanted = "confirmed" if low > 0 else "contradicted" if high < 0 else "not decided"
+        assert claim["verdict"] == wanted
+    # Stage by stage for groups of joints, as the paper's Figure 5.
+    assert "| PCK@0.2 | stage | head | shoulder | elbow | wrist | hip | knee | ankle | mean |" in text
+    assert len([row for row in text.splitlines() if row.startswith("| Two stacks | 1 |")]) == 1
     # Only a design with more than one supervised stage has a table of stages.
     assert "| PCK@0.2 | stage 1 | stage 2 |" in text
-    assert len([row for row in text.splitlines() if row.startswith("| Sum |")]) == 1
+    assert len([row for row in text.splitlines() if row.startswith("| Sum | a loss")]) == 1
     for name in (CURVES, STAGES, PEOPLE):
         assert f"]({name})" in text
         with Image.open(out / name) as picture:
@@ -143,6 +177,7 @@ def test_an_unfinished_set_is_reported_as_such(tmp_path: Path, finished: tuple[P
     run_set(replace(SET, seeds=(0,)).only(["Sum"]), tmp_path, Watched())
     text = write_report(SET, tmp_path).read_text()
     assert "| Two stacks | a loss after each | | | not run |" in text
+    assert "| Two stacks (figure 4) | Sum | all | 0.2 |  |  | not measured |" in text
     assert "Stage by stage" not in text
     with pytest.raises(ValueError, match="no finished run"):
         write_report(SET, tmp_path / "empty")

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hourglass.bench.ablation.sets import AblationSet, Design, bundled_sets, load_set
-from hourglass.core.skeleton import LSP14
+from hourglass.bench.ablation.sets import AblationSet, Claim, Design, bundled_sets, load_set
+from hourglass.core.skeleton import FLIC11, LSP14
 from hourglass.models.build import build_network
 from hourglass.models.size import trainable_parameters
 from hourglass.recipe.network import RecipeError
@@ -17,18 +18,38 @@ def test_every_design_of_a_bundled_set_makes_its_own_network_or_loss(name: str) 
     recipes = [ablation.load(design, 0) for design in ablation.designs]
     assert len({(repr(r.network), repr(r.target)) for r in recipes}) == len(recipes)
     for recipe in recipes:
-        build_network(recipe.network, LSP14)
-        assert recipe.train.length.steps is not None
-        assert recipe.train.length.steps >= 6000  # one budget, as the issue of fairness asks
+        build_network(recipe.network, FLIC11 if name.startswith("flic_") else LSP14)
+        batch = recipe.train.batch_size
+        assert recipe.train.length.in_steps(1, batch) * batch >= 6000 * 8  # one budget of crops, to be fair
+    assert len({r.train.length.in_steps(1, r.train.batch_size) * r.train.batch_size for r in recipes}) == 1
     assert ablation.claim
     assert f"hourglass ablate {name}" in bundled_sets()[name].read_text()
 
 
 def test_what_the_sets_compare() -> None:
-    assert set(bundled_sets()) == {"designs", "capacity", "mssh", "systems"}
+    flic = {"flic_designs", "flic_capacity", "flic_mssh", "flic_systems", "flic_mssh8"}
+    assert set(bundled_sets()) == {"designs", "capacity", "mssh", "systems", "sums", "hidden", *flic}
     assert len(load_set("designs").designs) == 5
     assert len(load_set("designs").seeds) >= 2
     assert [len(load_set(name).designs) for name in ("capacity", "mssh", "systems")] == [4, 7, 4]
+
+
+@pytest.mark.parametrize("name", ["designs", "capacity", "mssh", "systems"])
+def test_the_sets_on_flic_are_those_on_leeds_with_three_seeds(name: str) -> None:
+    plain, flic = load_set(name), load_set(f"flic_{name}")
+    assert [d.name for d in flic.designs] == [d.name for d in plain.designs]
+    assert flic.claims == plain.claims
+    assert flic.claims
+    assert flic.seeds == (0, 1, 2)
+    assert flic.thresholds == (0.2, 0.1)
+    for a, b in zip(plain.designs, flic.designs, strict=True):
+        one, other = plain.load(a, 0), flic.load(b, 0)
+        # On FLIC a joint's box is one torso wide.
+        assert replace(other.network, box_sigma=one.network.box_sigma) == one.network
+        assert (other.target, other.optimiser) == (one.target, one.optimiser)
+        assert (other.data.name, other.data.input_px) == ("flic", 128)
+    baseline = load_set("mssh").designs[0]
+    assert load_set("mssh").load(baseline, 0).network.stem == "wide"  # as lspet_mssh_baseline
 
 
 def test_designs_of_equal_capacity_have_equal_capacity() -> None:
@@ -56,6 +77,9 @@ def test_every_design_runs_once_before_any_runs_twice() -> None:
     ablation = AblationSet("s", "S", "synthetic_tiny", TWO, (3, 5))
     assert [(d.name, seed) for d, seed in ablation.runs()] == [("One", 3), ("Two", 3), ("One", 5), ("Two", 5)]
     assert [d.name for d in ablation.only(["two"]).designs] == ["Two"]
+    said = replace(ablation, claims=(Claim("One", "Two"),))
+    assert said.only(["one", "two"]).claims == said.claims
+    assert not said.only(["two"]).claims
     assert Design("HG-Stacked Int!").folder == "hg-stacked-int"
 
 
@@ -72,6 +96,20 @@ def test_every_design_runs_once_before_any_runs_twice() -> None:
         ("title: T\nrecipe: synthetic_tiny\nspeed: 3\ndesigns: [{name: A}, {name: B}]", "speed"),
         ("title: T\nrecipe: synthetic_tiny\ndesigns: [{name: A}, {nam: B}]", "nam"),
         ("title: [", "not a readable YAML"),
+        (
+            "title: T\nrecipe: synthetic_tiny\ndesigns: [{name: A}, {name: B}]\n"
+            "claims: [{better: A, worse: C}]",
+            "claims: there is no design 'C' among A, B",
+        ),
+        (
+            "title: T\nrecipe: synthetic_tiny\ndesigns: [{name: A}, {name: B}]\n"
+            "claims: [{better: A, worse: B, joints: some}]",
+            "bad.yaml: claims: joints: 'some' is not one of all, hidden",
+        ),
+        (
+            "title: T\nrecipe: synthetic_tiny\ndesigns: [{name: A}, {name: B}]\nthresholds: [0]",
+            "thresholds: give one or more positive",
+        ),
     ],
 )
 def test_malformed_sets_are_refused_by_name(tmp_path: Path, text: str, said: str) -> None:

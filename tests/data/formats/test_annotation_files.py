@@ -146,7 +146,7 @@ def test_places_that_are_no_files(tmp_path: Path) -> None:
         read_annotations(tmp_path / "none.h5")
     with pytest.raises(ValueError, match="is a folder, not a file of annotations"):
         read_annotations(tmp_path)
-    for name, complaint in (("a.mat", "is empty"), ("a.txt", r"come as \.mat, \.h5, \.json or \.json\.gz")):
+    for name, complaint in (("a.mat", "is empty"), ("a.txt", r"come as \.json, \.json\.gz, \.h5, \.mat")):
         (tmp_path / name).write_text("x" if name == "a.txt" else "")
         with pytest.raises(ValueError, match=complaint):
             read_annotations(tmp_path / name)

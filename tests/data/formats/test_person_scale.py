@@ -127,6 +127,7 @@ def test_what_cannot_be() -> None:
         with_crop(people, "limb")
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_the_references_and_how_well_they_do_on_mpii(real_data: Path) -> None:
     """Measured again, from the file alone."""

@@ -9,7 +9,7 @@ import torch
 
 from hourglass.data.loading.dataset import Sample, TrainingCrops, decode_all
 from hourglass.data.loading.loader import ahead, collate, training_batches, training_keys
-from hourglass.data.packs.pack import load_records
+from hourglass.data.packs.open_pack import load_records
 from hourglass.data.packs.write_pack import write_pack
 from hourglass.recipe.recipe import AugmentRecipe
 from shard_cases import numbered

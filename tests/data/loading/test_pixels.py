@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hourglass.data.loading.pixels import to_rgb
+from hourglass.data.loading.images import to_rgb
 
 Array = npt.NDArray[Any]
 

@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hourglass.core.skeleton import COCO17
-from hourglass.data.packs.open_pack import open_set
-from hourglass.data.packs.pack import load_records
+from hourglass.data.packs.open_pack import load_records, open_set
 from hourglass.data.packs.shards import ShardError
 from hourglass.data.packs.write_pack import write_pack
 from shard_cases import numbered, sharded

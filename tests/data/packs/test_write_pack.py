@@ -17,7 +17,7 @@ from hourglass.core.skeleton import COCO17, LSP14
 from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.images import read_image
 from hourglass.data.packs import write_pack as packing
-from hourglass.data.packs.pack import METADATA_KEY, load_records, read_facts
+from hourglass.data.packs.open_pack import METADATA_KEY, load_records, read_facts
 from hourglass.data.packs.write_pack import write_pack
 
 
@@ -241,6 +241,7 @@ packing.write_pack({{"train": people}}, folder / "people.parquet", progress=stop
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)

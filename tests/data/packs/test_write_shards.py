@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from hourglass.data.packs.open_pack import open_set
-from hourglass.data.packs.pack import load_records, read_facts
+from hourglass.data.packs.open_pack import load_records, open_set, read_facts
 from hourglass.data.packs.shards import open_shard
 from hourglass.data.packs.write_shards import write_shards
 from shard_cases import numbered, sharded, small_groups
@@ -130,7 +129,10 @@ sharded(Path({folder!r}), progress=stop)
 """
 
 
-@pytest.mark.parametrize(("done", "kept"), [(3, 0), (17, 15), (38, 37)])
+@pytest.mark.parametrize(
+    ("done", "kept"),
+    [pytest.param(3, 0, marks=pytest.mark.slow), (17, 15), pytest.param(38, 37, marks=pytest.mark.slow)],
+)
 def test_a_killed_run_goes_on_shard_by_shard(
     done: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,8 +210,8 @@ def test_equals_the_evaluators_of_coco_on_generated_cases(package: str) -> None:
 @pytest.mark.parametrize(
     ("file", "seeds"),
     [
-        ("mmpose/test_coco.json", 200),
-        ("annotations/person_keypoints_train2017.json", 20),
+        ("mmpose/test_coco.json", 60),
+        pytest.param("annotations/person_keypoints_train2017.json", 20, marks=pytest.mark.slow),
         pytest.param("annotations/person_keypoints_train2017.json", 200, marks=pytest.mark.slow),
     ],
     ids=["mmpose", "train2017", "train2017-often"],

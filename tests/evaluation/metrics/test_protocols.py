@@ -14,6 +14,7 @@ from hourglass.evaluation.metrics.protocols import (
     COCO,
     HOURGLASS,
     HRNET,
+    JHU_SLIDES,
     LSP_TOOLKIT,
     MMPOSE,
     MPII_OFFICIAL,
@@ -130,6 +131,62 @@ def test_the_official_toolkit() -> None:
     check(score, "AUC", {"Mean": area})
     assert score.curve is not None
     np.testing.assert_allclose(100 * score.curve[1], curves)
+
+
+def on_coco(seed: int, count: int) -> tuple[People, Any]:
+    """COCO people in crops of 40 to 200 px, with whole distances: a twentieth of a crop is 2 to 10."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 300, (count, 17, 2)).astype(float)
+    step, along = rng.integers(0, 12, (count, 17)), rng.integers(0, 2, (count, 17))
+    predicted = truth + step[..., None] * np.stack([along, 1 - along], -1)
+    visibility = rng.choice([0, 1, 2], (count, 17), p=[0.4, 0.2, 0.4]).astype(np.uint8)
+    crops = np.asarray(20 * rng.integers(2, 11, count), np.float64)
+    return People(COCO17, truth, visibility, True, {"crop": crops}), predicted
+
+
+def slides_pck(people: People, predicted: Any, batch: int = 16) -> float:
+    """As the code goes: distances in heatmap cells over a tenth of the heatmap, below 0.5, batch by batch."""
+    cells, total, weight = 64, 0.0, 0
+    for start in range(0, len(people), batch):
+        shares = []
+        for joint in range(16):
+            right = counted = 0
+            for i in range(start, min(start + batch, len(people))):
+                if people.visibility[i, joint]:
+                    scale = cells / people.lengths["crop"][i]
+                    off = math.dist(predicted[i, joint] * scale, people.keypoints[i, joint] * scale)
+                    counted += 1
+                    right += round(off / (cells / 10), 9) < 0.5
+            if counted:
+                shares.append(right / counted)
+        total += sum(shares) / len(shares) * len(shares)
+        weight += len(shares)
+    return 100 * total / weight
+
+
+@pytest.mark.parametrize("count", [16, 37, 5])
+def test_the_slides_code(count: int) -> None:
+    people, predicted = on_coco(count, count)
+    score = evaluate_protocol(JHU_SLIDES, people, predicted)
+    (table,) = JHU_SLIDES.tables
+    assert score[table.name, "Mean"] == pytest.approx(slides_pck(people, predicted), abs=1e-9)
+
+
+def test_the_slides_pck_by_hand() -> None:
+    """17 people of one joint each but for the last: two batches, of which the second has two kinds."""
+    truth, predicted = np.full((17, 17, 2), 50.0), np.full((17, 17, 2), 50.0)
+    visibility = np.zeros((17, 17), np.uint8)
+    visibility[:, 0] = visibility[16, 5] = visibility[16, 16] = 2
+    # Of a crop of 100 px a twentieth is 5: that is not below it, 4.9 is. Four of the first 16 are wrong.
+    predicted[:4, 0, 0] += 5.0
+    predicted[4:16, 0, 1] += 4.9
+    predicted[16, 16] += 40  # the right ankle, row 16, doesn't count
+    predicted[16, 5] += 40
+    people = People(COCO17, truth, visibility, True, {"crop": np.full(17, 100.0)})
+    score = evaluate_protocol(JHU_SLIDES, people, predicted)
+    # Batches: (0.75) of one kind; (1 + 0) / 2 of two kinds. Weighed by kinds: (0.75 + 1.0) / 3.
+    assert score["PCK@0.05 of the crop", "Mean"] == pytest.approx(100 * 1.75 / 3)
+    assert score.person[16] == 0.5
 
 
 def test_the_princeton_codes() -> None:

@@ -45,8 +45,22 @@ def test_lengths_by_hand() -> None:
         "left_ankle": (0, -100),
     }.items():
         truth[0, LSP14.index(name)] = point
-    people = People(LSP14, truth, np.full((1, 14), 2, np.uint8), True, {"head": np.array([3.0])})
-    wanted = {"torso": 50, "other-torso": 13, "any-torso": 50, "head-stick": 7, "box": 140, "head": 3}
+    people = People(
+        LSP14,
+        truth,
+        np.full((1, 14), 2, np.uint8),
+        True,
+        {"head": np.array([3.0]), "crop": np.array([200.0])},
+    )
+    wanted = {
+        "torso": 50,
+        "other-torso": 13,
+        "any-torso": 50,
+        "head-stick": 7,
+        "box": 140,
+        "head": 3,
+        "crop": 200,
+    }
     for name, length in wanted.items():
         assert reference(people, name).tolist() == [length], name
     hips = people.visibility.copy()

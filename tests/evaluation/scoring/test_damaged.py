@@ -114,7 +114,7 @@ def test_damaged_copies_of_the_real_files(tmp_path: Path, real_data: Path, name:
     assert refused > copies / 5
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["keypoints", "area", "bbox", "iscrowd", "id", "image_id", "num_keypoints"]), anything)
 def test_any_value_in_an_annotation(coco: SimpleNamespace, tmp_path: Path, field: str, value: Any) -> None:
     content = json.loads(json.dumps(coco.truth))
@@ -123,7 +123,7 @@ def test_any_value_in_an_annotation(coco: SimpleNamespace, tmp_path: Path, field
     try_truth(tmp_path / "any.json")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["keypoints", "score", "image_id", "category_id"]), anything)
 def test_any_value_in_a_result(coco: SimpleNamespace, tmp_path: Path, field: str, value: Any) -> None:
     content = json.loads(json.dumps(coco.results))
@@ -134,14 +134,14 @@ def test_any_value_in_a_result(coco: SimpleNamespace, tmp_path: Path, field: str
     or_refusal(partial(read_predictions, file, truth), file)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(anything)
 def test_any_json(tmp_path: Path, content: Any) -> None:
     (tmp_path / "any.json").write_text(json.dumps(content))
     assert try_truth(tmp_path / "any.json") is None
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=200), st.sampled_from([".csv", ".npy", ".h5", ".mat", ".json"]))
 def test_any_text_as_predictions(mpii: SimpleNamespace, tmp_path: Path, text: str, suffix: str) -> None:
     file = tmp_path / f"any{suffix}"

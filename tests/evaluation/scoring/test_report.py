@@ -26,13 +26,13 @@ def test_every_protocol_has_its_place(
     mpii: SimpleNamespace, lsp: SimpleNamespace, flic: SimpleNamespace, coco: SimpleNamespace
 ) -> None:
     """Which protocols fit which truth; the others say why not."""
-    on_mpii = {p.name for p in PROTOCOLS} - {"flic", "coco"}
+    on_mpii = {p.name for p in PROTOCOLS} - {"flic", "coco"}  # whose .h5 tells people's crops
     for truth, predictions, fitting in (
         (mpii.root / "valid.h5", mpii.root / "valid-ours.h5", on_mpii),
-        (lsp.root / "joints.mat", lsp.root / "pred.mat", {"lsp-toolkit", "hourglass"}),
-        (flic.root / "valid.h5", flic.root / "good.npy", {"flic", "hourglass"}),
+        (lsp.root / "joints.mat", lsp.root / "pred.mat", {"lsp-toolkit", "jhu-slides", "hourglass"}),
+        (flic.root / "valid.h5", flic.root / "good.npy", {"flic", "jhu-slides", "hourglass"}),
         (coco.root / "truth.json", coco.root / "results.json", {"coco"}),
-        (coco.root / "truth.json", coco.root / "own.json", {"coco", "hourglass"}),
+        (coco.root / "truth.json", coco.root / "own.json", {"coco", "jhu-slides", "hourglass"}),
     ):
         told = made(truth, predictions, Request())
         assert set(told["protocols"]) == fitting
@@ -55,8 +55,8 @@ def test_flic_by_hand(flic: SimpleNamespace) -> None:
     told = made(flic.root / "valid.h5", flic.root / "good.npy", Request(protocols="flic"))
     distance = np.linalg.norm(flic.good - flic.points, axis=2) / flic.torso[:, None]
     scores = told["protocols"]["flic"]["scores"]["PCK@0.2"]
-    # FACTS B1: elbows are rows 1 and 4, wrists 2 and 5.
-    for name, rows in (("Elb", [1, 4]), ("Wri", [2, 5]), ("Mean", [1, 2, 4, 5])):
+    # Shoulders are rows 0 and 3, elbows 1 and 4, wrists 2 and 5; the mean leaves shoulders out.
+    for name, rows in (("Sho", [0, 3]), ("Elb", [1, 4]), ("Wri", [2, 5]), ("Mean", [1, 2, 4, 5])):
         assert scores[name] == pytest.approx(100 * (distance[:, rows] <= 0.2).mean(), abs=6e-4)
 
 

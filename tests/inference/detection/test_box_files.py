@@ -55,6 +55,27 @@ def test_an_annotation_file_names_its_pictures_by_id(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("categories", "kept"),
+    [
+        # Without people those with keypoints count, without such everybody.
+        ([{"id": 7, "name": "axolotl", "keypoints": ["nose"]}, {"id": 8, "name": "tank"}], [7]),
+        ([{"id": 7, "name": "axolotl"}, {"id": 8, "name": "newt"}], [7, 8]),
+        ([{"id": 7, "name": "axolotl", "keypoints": ["nose"]}, {"id": 8, "name": "person"}], [8]),
+        ([], []),
+    ],
+)
+def test_an_annotation_file_of_animals(tmp_path: Path, categories: list[Any], kept: list[int]) -> None:
+    rows = [{"file_name": f"{n}.jpg", "category_id": n, "bbox": [n, 2, 3, 4]} for n in (7, 8)]
+    path = boxes(tmp_path, {"images": [], "categories": categories, "annotations": rows})
+    if not kept:
+        with pytest.raises(ValueError, match=r"boxes\.json holds no boxes of people"):
+            read_boxes(path)
+        return
+    found = read_boxes(path)
+    assert [n for n in (7, 8) if found.of(Path(f"{n}.jpg"))] == kept
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", r"boxes\.json is not JSON"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hourglass.inference.detection.boxes import box_rows, detect
+from hourglass.inference.detection.boxes import box_rows, detect, from_detections
 
 IMAGE = np.zeros((100, 200, 3), np.uint8)
 ONE = [10.0, 20.0, 30.0, 40.0]
@@ -79,3 +79,34 @@ def test_the_detector_sees_the_picture_as_it_is() -> None:
 def test_one_box_is_a_row() -> None:
     assert box_rows([1, 2, 3, 4], 10, 10).shape == (1, 4)
     assert box_rows([], 10, 10).shape == (0, 4)
+
+
+class Detections:
+    """What a `supervision.Detections` shows of itself."""
+
+    def __init__(self, xyxy: list[list[float]], confidence: list[float] | None) -> None:
+        self.xyxy = np.array(xyxy, np.float32).reshape(-1, 4)
+        self.confidence = None if confidence is None else np.array(confidence, np.float32)
+
+
+def test_detections_of_supervision_are_corners() -> None:
+    boxes, scores = from_detections(Detections([[10, 20, 40, 100]], [0.5]))
+    assert boxes.tolist() == [[10, 20, 30, 80]]
+    assert scores.tolist() == [0.5]
+    assert from_detections(Detections([], None))[0].shape == (0, 4)
+    assert from_detections([[1, 2, 3, 4]]) == ([[1, 2, 3, 4]], None)
+    image = np.zeros((100, 100, 3), np.uint8)
+    found, sure = detect(lambda _: Detections([[10, 20, 40, 100]], [0.5]), image)
+    assert found.tolist() == [[10, 20, 30, 80]]
+    assert sure == (0.5,)
+    with pytest.raises(ValueError, match="lies outside"):
+        detect(lambda _: Detections([[110, 20, 140, 100]], None), image)
+
+
+def test_supervisions_own_detections() -> None:
+    supervision = pytest.importorskip("supervision")
+    found = supervision.Detections(xyxy=np.array([[10.0, 20, 40, 100]]), confidence=np.array([0.5]))
+    boxes, scores = from_detections(found)
+    assert boxes.tolist() == [[10, 20, 30, 80]]
+    assert scores.tolist() == [0.5]
+    assert from_detections(supervision.Detections.empty())[0].shape == (0, 4)

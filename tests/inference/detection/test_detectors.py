@@ -85,7 +85,7 @@ def test_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
     assert detector_file(path) == path
     assert len(load_detector(str(path))(np.zeros((640, 640, 3), np.uint8))[0]) == 1
     with pytest.raises(
-        FileNotFoundError, match=r"no detector yolov9: give an ONNX file of YOLOX, or yolox-nano, "
+        FileNotFoundError, match="no detector yolov9: give weights of a people finder, an ONNX file"
     ):
         load_detector("yolov9")
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from hourglass.inference.poses.pose import Pose
-from hourglass.inference.video.calm import Calmer, JitterMeter
 from hourglass.inference.video.joints_log import Person, Record
 from hourglass.inference.video.smooth import (
+    Calmer,
+    JitterMeter,
     OneEuro,
     SavitzkyGolay,
     Smoothing,

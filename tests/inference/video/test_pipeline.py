@@ -156,7 +156,7 @@ def slow_run(clip_file: Path, out: Path) -> "Iterator[subprocess.Popen[str]]":
         yield process
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
 def test_a_killed_or_interrupted_process_can_be_resumed(
     clip_file: Path, tmp_path: Path, how: signal.Signals
 ) -> None:

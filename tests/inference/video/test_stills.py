@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.inference.video.frames import Frame, Selection, exact_rate, parse_size, parse_time
+from hourglass.inference.video.frames import (
+    Frame,
+    Selection,
+    exact_rate,
+    numbered_files,
+    parse_size,
+    parse_time,
+)
 from hourglass.inference.video.open_video import open_clip
-from hourglass.inference.video.stills import numbered_files
 from inference.video.clips import number_of, numbered
 
 

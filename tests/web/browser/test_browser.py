@@ -85,11 +85,6 @@ def page(browser: Any, site: tuple[str, list[tuple[str, str]]]) -> Iterator[Any]
 
 
 @pytest.fixture(scope="module")
-def trained() -> Predictor:
-    return Predictor.from_pretrained("hg2_small", device="cpu", precision="fp32")
-
-
-@pytest.fixture(scope="module")
 def rendered() -> npt.NDArray[np.uint8]:
     return render(134, height=HEIGHT, width=WIDTH).image
 

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from hourglass.cli.main import app
-from hourglass.inference.sinks import write_picture
+from hourglass.inference.inputs_outputs import write_picture
 from hourglass.synthetic.render import render
 from hourglass.weights.convert.published_sources import SOURCES
 from hourglass.weights.load import load_network

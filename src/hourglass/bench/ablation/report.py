@@ -8,8 +8,9 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from hourglass.bench.ablation.run import RunResult, hard_joints, load_result, run_folder
-from hourglass.bench.ablation.sets import AblationSet, Design
+from hourglass.bench.ablation.compare import DRAWS, Difference, Outcome, difference, load_outcome
+from hourglass.bench.ablation.run import OUTCOME, RunResult, hard_joints, load_result, run_folder
+from hourglass.bench.ablation.sets import AblationSet, Claim, Design
 from hourglass.bench.compare import machine
 from hourglass.core import geometry
 from hourglass.core.arrays import RGB
@@ -19,7 +20,8 @@ from hourglass.data.loading.images import read_image
 from hourglass.drawing.draw import contact_sheet, draw_pose
 from hourglass.drawing.plots import compare_curves
 from hourglass.evaluation.evaluate import predict_stages
-from hourglass.inference.sinks import write_picture
+from hourglass.evaluation.metrics.joint_groups import joint_groups, mean_of_groups
+from hourglass.inference.inputs_outputs import write_picture
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import LAST
 from hourglass.weights.load import load_network
@@ -36,6 +38,8 @@ class Row:
 
     design: Design
     results: tuple[RunResult, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    """Of the runs that kept them, in the order of `results`; older versions kept none."""
 
     def mean_of(self, values: Sequence[float | None]) -> str:
         """Mean, and the standard deviation over seeds where there are several, in percent."""
@@ -50,13 +54,37 @@ def collect(ablation: AblationSet, out: Path) -> list[Row]:
     """Every design with what is finished of it below `out`; raises as `load_result` does."""
     rows = []
     for design in ablation.designs:
-        found = []
+        found, outcomes = [], []
         for seed in ablation.seeds:
-            result = load_result(run_folder(out, design, seed), ablation.load(design, seed))
+            folder = run_folder(out, design, seed)
+            result = load_result(folder, ablation.load(design, seed))
             if result is not None:
                 found.append(result)
-        rows.append(Row(design, tuple(found)))
+                outcome = load_outcome(folder / OUTCOME)
+                outcomes += [] if outcome is None else [outcome]
+        rows.append(Row(design, tuple(found), tuple(outcomes)))
     return rows
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A claim at one threshold, and what the runs say of it; None where a design has no run to compare."""
+
+    claim: Claim
+    threshold: float
+    found: Difference | None
+
+
+def tested_claims(ablation: AblationSet, rows: Sequence[Row]) -> list[Tested]:
+    """Every claim of the set at each of its thresholds; raises as `difference` does."""
+    outcomes = {row.design.name: row.outcomes for row in rows}
+    tested = []
+    for claim in ablation.claims:
+        better, worse = outcomes[claim.better], outcomes[claim.worse]
+        for threshold in ablation.thresholds:
+            found = difference(better, worse, threshold, claim.joints) if better and worse else None
+            tested.append(Tested(claim, threshold, found))
+    return tested
 
 
 def write_report(ablation: AblationSet, out: Path) -> Path:
@@ -77,8 +105,20 @@ def write_report(ablation: AblationSet, out: Path) -> Path:
         if sheet is not None:
             write_picture(out / PEOPLE, sheet)
     results = [asdict(result) for row in done for result in row.results]
-    write_text_atomically(out / JSON, json.dumps({**machine(), "runs": results}, indent=1) + "\n")
-    write_text_atomically(out / REPORT, _markdown(ablation, rows, staged, (out / PEOPLE).exists()))
+    tested = tested_claims(ablation, rows)
+    claims = [
+        {
+            **asdict(one.claim),
+            "threshold": one.threshold,
+            "difference": None if one.found is None else round(one.found.mean, 3),
+            "interval": None if one.found is None else [round(one.found.low, 3), round(one.found.high, 3)],
+            "verdict": None if one.found is None else one.found.verdict,
+        }
+        for one in tested
+    ]
+    content = {**machine(), "runs": results, "claims": claims}
+    write_text_atomically(out / JSON, json.dumps(content, indent=1) + "\n")
+    write_text_atomically(out / REPORT, _markdown(ablation, rows, staged, tested, (out / PEOPLE).exists()))
     return out / REPORT
 
 
@@ -130,7 +170,13 @@ def people_sheet(ablation: AblationSet, rows: Sequence[Row], out: Path, tile_px:
     return contact_sheet(tiles, 2 * _SHOWN_PEOPLE, titles, cell_px=tile_px)
 
 
-def _markdown(ablation: AblationSet, rows: Sequence[Row], staged: Sequence[Row], pictures: bool) -> str:
+def _markdown(
+    ablation: AblationSet,
+    rows: Sequence[Row],
+    staged: Sequence[Row],
+    tested: Sequence[Tested],
+    pictures: bool,
+) -> str:
     recipe = ablation.load(Design("what all share"), ablation.seeds[0])
     done = [row for row in rows if row.results]
     first = done[0].results[0]
@@ -152,18 +198,25 @@ def _markdown(ablation: AblationSet, rows: Sequence[Row], staged: Sequence[Row],
         f"What the sources say: {ablation.claim}",
         "",
         "| design | what | M parameters | GFLOPs | PCK@0.2 | wrists, elbows, knees, ankles "
-        "| minutes | published |",
-        "|---|---|---|---|---|---|---|---|",
+        "| slides' PCK | hidden found / told | minutes | published |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(_table_row(row) for row in rows),
+        "",
+        "The slides' PCK is `jhu-slides`: within a twentieth of the crop. Of hidden joints, where the data "
+        "tell them, the share that was found and the share that was called hidden.",
         "",
         f"![curves]({CURVES})",
         "",
     ]
+    if tested:
+        lines += ["## What is confirmed", "", *_claims_table(ablation, tested), ""]
     if staged:
         lines += [
             "## Stage by stage",
             "",
             *_stage_table(staged),
+            "",
+            *_joint_table(staged),
             "",
             f"![stages]({STAGES})",
             "",
@@ -176,7 +229,7 @@ def _markdown(ablation: AblationSet, rows: Sequence[Row], staged: Sequence[Row],
 def _table_row(row: Row) -> str:
     design = row.design
     if not row.results:
-        return f"| {design.name} | {design.about} | | | not run | | | {design.published} |"
+        return f"| {design.name} | {design.about} | | | not run | | | | | {design.published} |"
     first = row.results[0]
     cells = (
         design.name,
@@ -185,10 +238,60 @@ def _table_row(row: Row) -> str:
         f"{first.gflops:.3f}",
         row.mean_of([r.answer["mean"] for r in row.results]),
         row.mean_of([hard_joints(r.answer) for r in row.results]),
+        row.mean_of([r.slides for r in row.results]),
+        _hidden_cell(row),
         f"{fmean(r.seconds for r in row.results) / 60:.1f}",
         design.published,
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _hidden_cell(row: Row) -> str:
+    """Shares of the hidden joints, in percent; empty where the data hide none."""
+    told = [r.hidden["hidden"] for r in row.results if r.hidden is not None]
+    if not told:
+        return ""
+    return " / ".join(row.mean_of([shares[key] for shares in told]) for key in ("found", "told"))
+
+
+def _claims_table(ablation: AblationSet, tested: Sequence[Tested]) -> list[str]:
+    """Each claim with its difference and interval; only an interval without zero confirms anything."""
+    seeds = len(ablation.seeds)
+    about = "people and seeds" if seeds > 1 else "people alone, so that nothing is decided with one seed"
+    lines = [
+        f"Difference in points of PCK, mean of joints; 95 % of {DRAWS} paired draws, of {about}. Confirmed "
+        "is what the sources say where the whole interval is above zero, contradicted where it is below.",
+        "",
+        "| said to be better | than | joints | PCK@ | difference | 95 % | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in tested:
+        claim, found = one.claim, one.found
+        said = f"{claim.better}{f' ({claim.source})' if claim.source else ''}"
+        cells = [said, claim.worse, claim.joints, f"{one.threshold:g}"]
+        if found is None:
+            cells += ["", "", "not measured"]
+        else:
+            cells += [f"{found.mean:+.2f}", f"{found.low:+.2f} to {found.high:+.2f}", found.verdict]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _joint_table(rows: Sequence[Row]) -> list[str]:
+    """Every stage of every design by groups of joints: as the workshop paper's Figure 5."""
+    joints = [name for name in rows[0].results[0].answer if name not in ("mean", "pooled")]
+    groups = joint_groups(joints)
+    lines = [
+        f"| PCK@0.2 | stage | {' | '.join(groups)} | mean |",
+        f"|---|---|{'---|' * (len(groups) + 1)}",
+    ]
+    for row in rows:
+        for i in range(len(row.results[0].stages)):
+            every = [mean_of_groups(r.stages[i], groups, joints) for r in row.results]
+            cells = [row.mean_of([of_run[name] for of_run in every]) for name in groups]
+            cells.append(row.mean_of([r.stages[i]["mean"] for r in row.results]))
+            lines.append(f"| {row.design.name} | {i + 1} | {' | '.join(cells)} |")
+    return lines
 
 
 def _stage_table(rows: Sequence[Row]) -> list[str]:

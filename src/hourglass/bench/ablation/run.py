@@ -6,13 +6,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from hourglass.bench.ablation.compare import Outcome, save_outcome
 from hourglass.bench.ablation.sets import AblationSet, Design
 from hourglass.core.files import write_text_atomically
+from hourglass.core.structs import OCCLUDED
 from hourglass.data.loading.records import load_records
-from hourglass.evaluation.evaluate import predict_stages, score
+from hourglass.evaluation.evaluate import aligned, hidden_joints, people_of, predict_stages, score
+from hourglass.evaluation.metrics.pck import relative_distance
+from hourglass.evaluation.metrics.protocols import JHU_SLIDES
+from hourglass.evaluation.metrics.scores import evaluate_protocol
 from hourglass.models.build import channels_last
 from hourglass.models.size import forward_flops, trainable_parameters
 from hourglass.recipe.network import RecipeError
@@ -22,7 +28,7 @@ from hourglass.training.loop import CHECKPOINT, LAST, METRIC, train
 from hourglass.weights.checkpoint import WeightFacts
 from hourglass.weights.load import load_network
 
-RESULT = "result.json"
+RESULT, OUTCOME = "result.json", "people.npz"
 HARD_PARTS = ("wrist", "elbow", "knee", "ankle")
 """What the papers average in their ablation curves (workshop figure 4, ECCV figure 8)."""
 
@@ -41,6 +47,8 @@ class RunResult:
         stages: per supervised stage PCK@0.2 in percent over the validation people with a flip test:
             `{"mean": ..., "<joint>": ...}`; the last stage is the answer.
         people: how many validation people were counted.
+        slides: the answer's PCK by the protocol `jhu-slides`, in percent; None in results of older versions.
+        hidden: what `evaluate.hidden_joints` says of the answer; None where nobody hides a joint.
     """
 
     design: str
@@ -51,6 +59,8 @@ class RunResult:
     seconds: float
     stages: tuple[dict[str, float | None], ...]
     people: int
+    slides: float | None = None
+    hidden: dict[str, Any] | None = None
 
     @property
     def answer(self) -> dict[str, float | None]:
@@ -115,7 +125,8 @@ def _run(
     rows = read_rows(folder / "log.jsonl")
     steps = max(int(row["step"]) for row in rows)
     network, facts = load_network(folder / LAST)
-    scores, people = measure(network, facts, recipe)
+    measured = measure(network, facts, recipe)
+    save_outcome(folder / OUTCOME, measured.outcome)
     result = RunResult(
         design.name,
         seed,
@@ -123,18 +134,29 @@ def _run(
         round(forward_flops(network, recipe.data.input_px) / 1e9, 4),
         steps,
         round(_seconds(rows, recipe.train.batch_size), 1),
-        tuple(scores),
-        people,
+        measured.stages,
+        measured.people,
+        measured.slides,
+        measured.hidden,
     )
     text = json.dumps({**asdict(result), "recipe": _portable(recipe)}, indent=1)
     write_text_atomically(folder / RESULT, text + "\n")
     return result
 
 
-def measure(
-    network: nn.Module, facts: WeightFacts, recipe: Recipe
-) -> tuple[list[dict[str, float | None]], int]:
-    """Every stage's PCK@0.2 over all of the recipe's validation people, and how many were counted."""
+@dataclass(frozen=True)
+class Measured:
+    """What a network scores; `outcome` is its answer person by person, the rest as in `RunResult`."""
+
+    stages: tuple[dict[str, float | None], ...]
+    people: int
+    slides: float | None
+    hidden: dict[str, Any] | None
+    outcome: Outcome
+
+
+def measure(network: nn.Module, facts: WeightFacts, recipe: Recipe) -> Measured:
+    """Score a network on all of the recipe's validation people, with a flip test."""
     records = load_records(recipe.data, recipe.data.val_split)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
@@ -143,7 +165,17 @@ def measure(
         network, facts, records, device=device, precision=precision, workers=recipe.data.workers
     )
     scored = [score(predictions, records) for predictions in stages]
-    return [s["metrics"][METRIC] for s in scored], scored[-1]["people_counted"]
+    people, answer = people_of(records), stages[-1]
+    distance, counted = relative_distance(*aligned(answer, records))
+    outcome = Outcome(np.where(counted, distance, np.nan).astype(np.float32), people.visibility == OCCLUDED)
+    slides = float(evaluate_protocol(JHU_SLIDES, people, answer.keypoints).values[0])
+    return Measured(
+        tuple(s["metrics"][METRIC] for s in scored),
+        scored[-1]["people_counted"],
+        round(slides, 3) if np.isfinite(slides) else None,
+        hidden_joints(answer, records),
+        outcome,
+    )
 
 
 def _seconds(rows: Sequence[Mapping[str, Any]], batch_size: int) -> float:

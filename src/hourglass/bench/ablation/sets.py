@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hourglass.core.files import reason
 from hourglass.recipe.network import RecipeError
@@ -38,6 +38,28 @@ class Design:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What a source says of two designs: that one answers better than the other.
+
+    Args:
+        better, worse: names of designs.
+        joints: of which joints it is said, `all` or the `hidden` ones.
+        source: who says so, such as "MSSH, 5.2.4".
+
+    Raises RecipeError for another word in `joints`.
+    """
+
+    better: str
+    worse: str
+    joints: Literal["all", "hidden"] = "all"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.joints not in ("all", "hidden"):
+            raise RecipeError(f"claims: joints: {self.joints!r} is not one of all, hidden")
+
+
+@dataclass(frozen=True)
 class AblationSet:
     """Designs, the recipe they share, and the seeds each is trained with.
 
@@ -48,9 +70,11 @@ class AblationSet:
         seeds: one run of each design for each of them.
         overrides: `key=value` for every design.
         designs: the rows of the comparison.
-        claim: what the sources say about the order of the designs.
+        claim: what the sources say about the order of the designs, in words.
+        claims: the same as pairs, which the report tests.
+        thresholds: of PCK, in reference lengths, at which they are tested.
 
-    Raises RecipeError when designs share a name or there is no seed.
+    Raises RecipeError when designs share a name, there is no seed, or a claim is about no design of the set.
     """
 
     name: str
@@ -60,8 +84,19 @@ class AblationSet:
     seeds: tuple[int, ...] = (0,)
     overrides: tuple[str, ...] = ()
     claim: str = field(default="")
+    claims: tuple[Claim, ...] = ()
+    thresholds: tuple[float, ...] = (0.2,)
 
     def __post_init__(self) -> None:
+        names = [design.name for design in self.designs]
+        for claim in self.claims:
+            for name in (claim.better, claim.worse):
+                if name not in names:
+                    raise RecipeError(
+                        f"{self.name}: claims: there is no design {name!r} among {', '.join(names)}"
+                    )
+        if not self.thresholds or not all(0 < t < float("inf") for t in self.thresholds):
+            raise RecipeError(f"{self.name}: thresholds: give one or more positive numbers")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise RecipeError(f"{self.name}: seeds: give one or more, each once")
         folders = [design.folder for design in self.designs]
@@ -90,7 +125,10 @@ class AblationSet:
                     f"{self.name} has no design {name!r}; it has {', '.join(d.name for d in self.designs)}"
                 )
         wanted = {name.lower() for name in names}
-        return replace(self, designs=tuple(d for d in self.designs if d.name.lower() in wanted))
+        kept = tuple(d for d in self.designs if d.name.lower() in wanted)
+        left = {design.name for design in kept}
+        claims = tuple(c for c in self.claims if {c.better, c.worse} <= left)
+        return replace(self, designs=kept, claims=claims)
 
 
 def bundled_sets() -> dict[str, Path]:
@@ -117,10 +155,13 @@ def load_set(name: str) -> AblationSet:
         )
     try:
         designs = tuple(Design(**entry) for entry in raw.pop("designs"))
-        for key in ("seeds", "overrides"):
+        raw["claims"] = tuple(Claim(**entry) for entry in raw.pop("claims", ()))
+        for key in ("seeds", "overrides", "thresholds"):
             raw[key] = tuple(raw.get(key, getattr(AblationSet, key)))
         ablation = AblationSet(name=path.stem, designs=designs, **raw)
-    except TypeError as error:
+    except RecipeError as error:
+        raise RecipeError(f"{path.name}: {str(error).removeprefix(f'{path.stem}: ')}") from error
+    except (TypeError, AttributeError) as error:
         raise RecipeError(f"{path.name}: {error}") from error
     if len(ablation.designs) < 2:
         raise RecipeError(f"{path.name}: designs: an ablation compares two designs or more")

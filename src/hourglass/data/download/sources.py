@@ -376,7 +376,7 @@ AP10K = Source(
         ("data/", "the photos"),
     ),
     notes=(
-        "Each species is a category, so data.category chooses one; read it with data.name=coco.",
+        "All species share a skeleton and are read together; data.category takes one. Use data.name=coco.",
         "Counts are those of split 1, from the card of https://huggingface.co/datasets/tlpss/ap10k-cropped-512x512.",
     ),
 )

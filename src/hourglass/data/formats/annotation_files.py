@@ -1,4 +1,4 @@
-"""Any file of annotations, told by what is in it.
+"""Any file of annotations, or a labelling tool's folder, told by what is in it.
 
 | file | people | read by |
 |---|---|---|
@@ -9,8 +9,15 @@
 | `.mat` with `RELEASE` | MPII, train, val and test | `mpii_mat.read_official` |
 | `.mat` with `joints` (3, 14, N) | LSP, train and test | `lsp.read_joints` |
 | `.mat` with `joints` (14, 3, N) | LSPET, train, val and test | `lspet.read_joints` |
+| CSV or `.h5` of DeepLabCut or Lightning Pose, a DeepLabCut project | any | `formats.deeplabcut` |
+| `.slp`, `.h5` with `tracks` | any | `formats.sleap` |
+| XML | CVAT | `formats.cvat` |
+| JSON list of tasks | Label Studio | `formats.labelstudio` |
+| JSON object with `shapes`, or a folder of them | labelme | `formats.labelme` |
+| JSON or CSV with regions | VIA 2 | `formats.via` |
+| YAML with `kpt_shape`, or its folder | YOLO-pose | `formats.yolo` |
 
-No pictures are needed.
+No pictures are needed, but for YOLO-pose, whose files don't tell their sizes.
 """
 
 from pathlib import Path
@@ -18,7 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.data.formats.annotations import Annotations
+from hourglass.data.formats import labelme, via
+from hourglass.data.formats.annotations import LABEL_FORMS, Annotations
+from hourglass.data.formats.labelstudio import is_labelstudio
 from hourglass.data.formats.read_files import check_file, listed, read_json, read_mat
 
 _SPLITS = {
@@ -44,25 +53,49 @@ def read_annotations(
 
     Raises ValueError or FileNotFoundError naming the file, the row and the field.
     """
-    check_file(file, "annotations")
-    name = file.name.lower()
-    if name.endswith((".json", ".json.gz")):
-        people = _from_json(file, split, category, content)
-    elif name.endswith(".mat"):
-        people = _from_mat(file, content)
-    elif name.endswith((".h5", ".hdf5")):
-        from hourglass.data.formats.princeton_hdf5 import read_authors_file
-
-        people = read_authors_file(file)
-    else:
-        raise ValueError(f"{file}: annotations come as .mat, .h5, .json or .json.gz")
-    if category is not None and people.form != "coco":
+    people = _read(file, split, category, content)
+    if category is not None and people.form != "coco" and people.form not in LABEL_FORMS:
         raise ValueError(
             f"{file} is no COCO file and has no categories; leave the category {category!r} away"
         )
     if not len(people):
         raise ValueError(f"{file} holds nobody")
     return of_split(people, split)
+
+
+def is_coco(content: Any) -> bool:
+    """Whether a JSON file's content is to be read as COCO's: an object that isn't a labelling tool's own."""
+    return isinstance(content, dict) and not labelme.is_labelme(content) and not via.is_via(content)
+
+
+def _read(file: Path, split: str, category: str | None, content: Any) -> Annotations:
+    if file.is_dir():
+        return _from_folder(file, category)
+    check_file(file, "annotations")
+    name = file.name.lower()
+    if name.endswith((".json", ".json.gz")):
+        return _from_json(file, split, category, content)
+    if name.endswith(".mat"):
+        return _from_mat(file, content)
+    if name.endswith((".h5", ".hdf5")):
+        return _from_hdf5(file, category)
+    if name.endswith((".yaml", ".yml")):
+        return _from_yaml(file, category)
+    if name.endswith(".csv"):
+        return _from_csv(file, category)
+    if name.endswith(".slp"):
+        from hourglass.data.formats.sleap import read_slp
+
+        return read_slp(file, category)
+    if name.endswith(".xml"):
+        from hourglass.data.formats.cvat import read_xml
+
+        return read_xml(file, category)
+    hints = {".txt": "; of YOLO-pose give the data.yaml", ".zip": "; unpack it and give what is in it"}
+    raise ValueError(
+        f"{file}: annotations come as .json, .json.gz, .h5, .mat, .csv, .yaml, .xml or .slp"
+        f"{hints.get(file.suffix.lower(), '')}"
+    )
 
 
 def of_split(people: Annotations, split: str) -> Annotations:
@@ -91,9 +124,96 @@ def of_split(people: Annotations, split: str) -> Annotations:
     return people.take(rows)
 
 
+def _from_folder(folder: Path, category: str | None) -> Annotations:
+    """A DeepLabCut project or one of its folders of labels, a YOLO data set, or labelme's files."""
+    from hourglass.data.formats import deeplabcut
+
+    for name in ("config.yaml", "data.yaml", "dataset.yaml"):
+        if (folder / name).is_file():
+            return _from_yaml(folder / name, category)
+    for ending in ("csv", "h5"):
+        if labels := sorted(folder.glob(f"CollectedData_*.{ending}")):
+            if len(labels) > 1:
+                raise ValueError(
+                    f"{folder} holds labels of several people; give one: {listed([f.name for f in labels])}"
+                )
+            return (
+                deeplabcut.read_csv(labels[0], category)
+                if ending == "csv"
+                else _from_hdf5(labels[0], category)
+            )
+    if not labelme.files_below(folder):
+        raise ValueError(
+            f"{folder} is a folder, not a file of annotations, and holds no config.yaml (DeepLabCut), no "
+            "data.yaml (YOLO-pose) and no JSON files (labelme)"
+        )
+    return labelme.read_folder(folder, category)
+
+
+def _from_yaml(file: Path, category: str | None) -> Annotations:
+    from hourglass.data.formats import deeplabcut, yolo
+    from hourglass.data.formats.safe_yaml import read_yaml
+
+    content = read_yaml(file)
+    if isinstance(content, dict) and yolo.is_yolo(content):
+        return yolo.read_data_yaml(file, category)
+    if isinstance(content, dict) and deeplabcut.is_project(content):
+        return deeplabcut.read_project(file, category)
+    raise ValueError(
+        f"{file} has neither 'kpt_shape', as YOLO's data.yaml for poses, nor 'bodyparts', as a DeepLabCut "
+        "project's config.yaml"
+    )
+
+
+def _from_csv(file: Path, category: str | None) -> Annotations:
+    from hourglass.data.formats import deeplabcut
+
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
+        head = stream.readline(100_000)
+    if "region_shape_attributes" in head:
+        return via.read_csv(file, category)
+    if head.startswith("scorer") or head.startswith("bodyparts"):
+        return deeplabcut.read_csv(file, category)
+    raise ValueError(
+        f"{file} starts neither with 'scorer', as CSV of DeepLabCut and Lightning Pose does, nor with VIA's "
+        "columns"
+    )
+
+
+def _from_hdf5(file: Path, category: str | None) -> Annotations:
+    import h5py
+
+    from hourglass.data.formats import deeplabcut, sleap
+
+    try:
+        with h5py.File(file, "r") as content:
+            is_analysis, is_table = sleap.is_analysis(content), deeplabcut.is_hdf5(content)
+    except Exception:  # told by whoever reads it
+        is_analysis = is_table = False
+    if is_analysis:
+        return sleap.read_analysis(file, category)
+    if is_table:
+        return deeplabcut.read_hdf5(file, category)
+    from hourglass.data.formats.princeton_hdf5 import read_authors_file
+
+    return read_authors_file(file)
+
+
 def _from_json(file: Path, split: str, category: str | None, content: Any) -> Annotations:
     content = read_json(file) if content is None else content
+    if labelme.is_labelme(content):
+        return labelme.read_file(file, category, content)
+    if via.is_via(content):
+        return via.read_export(file, category, content)
+    if is_labelstudio(content):
+        from hourglass.data.formats import labelstudio
+
+        return labelstudio.read_export(file, category, content)
     if isinstance(content, dict):
+        if {"metadata", "view", "file"} <= content.keys():
+            raise ValueError(
+                f"{file} is a project of VIA 3, which isn't read; label in VIA 2 or export as COCO"
+            )
         from hourglass.data.formats.coco import parse
 
         return parse(content, file, category).people

@@ -14,7 +14,10 @@ from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import NOT_LABELLED, PersonRecord
 from hourglass.data.formats.picture_files import find_pictures
 
-FORMS = ("mpii-mat", "mpii-list", "mpii-hrnet", "authors-hdf5", "lsp", "lspet", "coco")
+LABEL_FORMS = ("deeplabcut", "sleap", "cvat", "labelstudio", "labelme", "via", "yolo")
+"""Files of labelling tools, with any joints (Lightning Pose's are of DeepLabCut's form)."""
+
+FORMS = ("mpii-mat", "mpii-list", "mpii-hrnet", "authors-hdf5", "lsp", "lspet", "coco", *LABEL_FORMS)
 """The kinds of file that people come from."""
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class Annotations:
         weight: (N, J) in 0..1, how much each label counts in training, or None where all count fully.
         columns: further ones, (N, ...) under the file's own names and as it has them, such as the
             `scale_provided` of MPII's list: what writing the same form again needs.
+        sizes: width and height of pictures by name, where the file states them.
 
     Raises ValueError, naming the person, when shapes disagree, a labelled joint or a crop is of no use, or
     two people have one id.
@@ -74,6 +78,7 @@ class Annotations:
     crowd: npt.NDArray[np.bool_] | None = None
     weight: Float64Array | None = None
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count, joints = len(self.ids), self.skeleton.joints
@@ -126,12 +131,18 @@ class Annotations:
         return replace(self, **changed)
 
 
-def records(people: Annotations, images: Path, unlabelled: bool = False) -> list[PersonRecord]:
+def records(
+    people: Annotations,
+    images: Path,
+    unlabelled: bool = False,
+    paths: Mapping[str, Path] | None = None,
+) -> list[PersonRecord]:
     """One record, 0-based, for each person with a crop and a labelled joint; crowds are left out.
 
     Args:
         images: the folder with the pictures.
         unlabelled: keep people without a labelled joint too, as those of a test split.
+        paths: where pictures lie that aren't below `images` under their name.
 
     Raises ValueError when nobody is left, FileNotFoundError when pictures are missing.
     """
@@ -145,7 +156,11 @@ def records(people: Annotations, images: Path, unlabelled: bool = False) -> list
     kept = np.flatnonzero(~(crowd | bare | cropless)).tolist()
     if not kept:
         raise ValueError(f"{people.file} has nobody with a labelled joint in {people.what}")
-    photos = find_photos(images, dict.fromkeys(people.names[n] for n in kept), people.what)
+    wanted = dict.fromkeys(people.names[n] for n in kept)
+    photos = {name: path for name, path in (paths or {}).items() if name in wanted}
+    found, missing = find_pictures(images, [name for name in wanted if name not in photos])
+    check_photos(missing, len(wanted), images, people.what)
+    photos |= found
     return [
         PersonRecord(
             image=photos[people.names[n]],

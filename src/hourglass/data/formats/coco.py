@@ -17,14 +17,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.core.arrays import Float64Array
 from hourglass.core.structs import NOT_LABELLED, PersonRecord
 from hourglass.data.formats import coco_fields as fields
-from hourglass.data.formats.annotations import Annotations, log_left_out, records
-from hourglass.data.formats.crops import BOX_MARGIN, MIN_SIDE_PX, without_far_outside
-from hourglass.data.formats.picture_files import find_pictures
-from hourglass.data.formats.read_files import Where, check_file, check_finite, listed, read_json
-from hourglass.data.loading.images import ImageError, image_size
+from hourglass.data.formats.annotations import Annotations
+from hourglass.data.formats.person_scale import made_crops
+from hourglass.data.formats.picture_places import records_of
+from hourglass.data.formats.read_files import (
+    Where,
+    check_file,
+    check_finite,
+    check_pixels,
+    listed,
+    read_json,
+)
 
 Key = int | str
 
@@ -43,7 +48,7 @@ class CocoFile:
         ids: their ids.
         sizes: their width and height in pixels, or None where the file tells none.
         keys: id and file name of each picture to its number.
-        category: id of the category that was read.
+        categories: ids of the categories that were read, one or several with the same joints.
         ours: the file's object `hourglass`, if it has one.
     """
 
@@ -54,8 +59,13 @@ class CocoFile:
     ids: tuple[Key, ...]
     sizes: tuple[tuple[int, int] | None, ...]
     keys: Mapping[Key, int]
-    category: int
+    categories: tuple[Key, ...]
     ours: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def category(self) -> Key:
+        """The first of the categories, which results are of."""
+        return self.categories[0]
 
     def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "CocoFile":
         """The same pictures with some of the people: by row numbers, or (N,) bool."""
@@ -69,7 +79,7 @@ def read_file(file: Path, category: str | None = None) -> CocoFile:
 
     Args:
         file: JSON, packed with gzip or not.
-        category: its name; needed only where several have keypoints.
+        category: its name; needed only where several have keypoints that differ.
 
     Raises ValueError or FileNotFoundError naming the file, the annotation's id and the field.
     """
@@ -95,12 +105,12 @@ def load_records(
     annotation's id.
 
     Crowds and people without labelled keypoints are left out, and people with a single joint and no box. A
-    joint far outside its picture counts as not labelled (see `crops.without_far_outside`).
+    joint far outside its picture counts as not labelled (see `person_scale.without_far_outside`).
 
     Args:
         annotations: the JSON file.
         images: the folder that its `file_name`s start from.
-        category: which category to read; needed only where several have keypoints.
+        category: which category to read; needed only where several have keypoints that differ.
         split: only people whose annotation names this split, in a file where any annotation names one.
         sides: `observer` makes left and right those of who looks at the picture, see `sides`; empty leaves
             them.
@@ -110,16 +120,7 @@ def load_records(
     """
     check_file(annotations, "annotations")
     file = parse(read_json(annotations), annotations, category, named=True)
-    people = _near_their_pictures(of_split(file, split), images).people
-    if sides:
-        from hourglass.data.formats.left_right import with_sides
-
-        people = with_sides(people, sides)
-    if crop:
-        from hourglass.data.formats.person_scale import with_crop
-
-        people = with_crop(people, crop)
-    return records(people, images)
+    return records_of(of_split(file, split).people, images, sides, crop)
 
 
 def of_split(file: CocoFile, split: str) -> CocoFile:
@@ -148,17 +149,21 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
     images, annotations, categories = (
         fields.objects(content, name, file) for name in ("images", "annotations", "categories")
     )
-    category_id, skeleton = fields.choose_category(categories, file, category)
+    category_ids, skeleton = fields.choose_category(categories, file, category)
     ids, names, sizes = fields.pictures(images, file, named)
+    # By file name, by the id as it is compared, and by the id as it stands, which goes before the others.
     keys: dict[Key, int] = {name: number for number, name in enumerate(names)}
+    keys |= {key: number for number, key in enumerate(map(fields.id_of, ids)) if key is not None}
     keys |= {key: number for number, key in enumerate(ids)}
-    entries, people_ids = fields.of_category(annotations, category_id, file)
-    labels = [f"{file}: annotation {number}" for number in people_ids]
+    entries, people_keys = fields.of_categories(annotations, category_ids, file)
+    people_ids = fields.numbered(people_keys)
+    labels = [f"{file}: annotation {key}" for key in people_keys]
     where: Where = labels.__getitem__
     image = [fields.picture_number(entry, keys, where, row) for row, entry in enumerate(entries)]
-    by_id = {entry["id"]: entry for entry in images}
+    by_id = {fields.as_written(entry["id"]): entry for entry in images}
     images_by_number = [by_id[key] for key in ids]
     keypoints, visibility = fields.joints(entries, skeleton, where)
+    check_pixels(file, keypoints[visibility > NOT_LABELLED])
     box, has_box = fields.optional(entries, "bbox", (4,), where)
     check_finite(box[:, None], has_box[:, None], ["'bbox'"], where)
     area, has_area = fields.optional(entries, "area", (), where)
@@ -186,68 +191,7 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
         area=area if has_area.any() else None,
         crowd=fields.crowds(entries, where),
         weight=fields.label_weights(entries, skeleton, where),
+        sizes={name: size for name, size in zip(names, sizes, strict=True) if size is not None},
     )
-    return CocoFile(people, np.array(image, np.int64), own_crop, names, ids, sizes, keys, category_id, ours)
-
-
-def made_crops(
-    keypoints: Float64Array, labelled: npt.NDArray[np.bool_], box: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Centres (N, 2) and sides (N,) of square crops; NaN for who has neither a box nor two labelled joints.
-
-    Args:
-        keypoints: (N, J, 2), which count where `labelled` (N, J) and `box` is empty or NaN.
-        box: (N, 4) x, y, width, height.
-    """
-    center, side_px = np.full((len(box), 2), np.nan), np.full(len(box), np.nan)
-    boxed = (box[:, 2:] > 0).all(axis=1)
-    center[boxed], longer = box[boxed, :2] + (box[boxed, 2:] - 1) / 2, box[boxed, 2:].max(axis=1)
-    side_px[boxed] = np.maximum(longer * BOX_MARGIN, MIN_SIDE_PX)
-    rows = ~boxed & (labelled.sum(axis=1) >= 2)
-    seen, points = labelled[rows][..., None], keypoints[rows].astype(np.float32)
-    low = np.where(seen, points, np.float32(np.inf)).min(axis=1)
-    high = np.where(seen, points, np.float32(-np.inf)).max(axis=1)
-    center[rows] = (low + high) / 2
-    side_px[rows] = np.maximum((high - low).max(axis=1).astype(np.float64) * BOX_MARGIN, MIN_SIDE_PX)
-    return center, side_px
-
-
-def _near_their_pictures(file: CocoFile, images: Path) -> CocoFile:
-    """Joints far outside their picture unlabelled, and crops without them."""
-    people, sizes = file.people, dict(enumerate(file.sizes))
-    crowd = np.zeros(len(people), bool) if people.crowd is None else people.crowd
-    groups: dict[tuple[int, int], list[int]] = {}
-    for row in np.flatnonzero(people.labelled.any(axis=1) & ~crowd).tolist():
-        number = int(file.image[row])
-        size = sizes[number] or _size_of(images, file.names[number])
-        sizes[number] = size
-        if size is not None:
-            groups.setdefault(size, []).append(row)
-    visibility = people.visibility.copy()
-    for (width, height), rows in groups.items():
-        points = people.keypoints[rows].astype(np.float32).reshape(-1, 2)
-        near = without_far_outside(points, visibility[rows].ravel(), width, height)
-        visibility[rows] = near.reshape(len(rows), -1)
-    far = (visibility != people.visibility).sum()
-    log_left_out(people.file, {"joints far outside their picture": int(far)})
-    box = np.full((len(people), 4), np.nan) if people.box is None else people.box
-    center, side_px = made_crops(people.keypoints, visibility > NOT_LABELLED, box)
-    own = file.own_crop
-    people = replace(
-        people,
-        visibility=visibility,
-        center=np.where(own[:, None], people.center, center),
-        side_px=np.where(own, people.side_px, side_px),
-    )
-    return replace(file, people=people)
-
-
-def _size_of(folder: Path, name: str) -> tuple[int, int] | None:
-    path = folder / name
-    if not path.is_file():
-        path = find_pictures(folder, [name])[0].get(name, path)
-    try:
-        return image_size(path)
-    except ImageError:
-        # A missing photo is reported with all the others, a damaged one by whoever reads it.
-        return None
+    numbers = np.array(image, np.int64)
+    return CocoFile(people, numbers, own_crop, names, ids, sizes, keys, category_ids, ours)

@@ -1,7 +1,9 @@
 """The fields of COCO's JSON, checked; each refusal is a sentence naming the file, the entry and the field."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
@@ -17,6 +19,8 @@ from hourglass.data.formats.read_files import FARTHEST_PX, Where, check_finite, 
 Entry = Mapping[str, Any]
 Key = int | str
 
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+
 
 def objects(content: Mapping[str, Any], field: str, file: Path) -> list[Entry]:
     """One of the file's lists of objects."""
@@ -26,34 +30,59 @@ def objects(content: Mapping[str, Any], field: str, file: Path) -> list[Entry]:
     return entries
 
 
-def whole_number(entry: Entry, field: str, where: str) -> int:
-    """A field that must be a whole number, such as an id."""
+def id_of(value: Any) -> Key | None:
+    """An id as it is compared: a whole number, also one written as 7.0 or "7", or a word; None for no id."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = int(value)
+    if type(value) is int:
+        return value if abs(value) < 2**63 else None
+    return value if isinstance(value, str) and value else None
+
+
+def _id(entry: Entry, field: str, where: str) -> Key:
     if field not in entry:
         raise ValueError(f"{where} has no '{field}'")
-    value = entry[field]
-    if type(value) is not int or abs(value) >= 2**63:
-        raise ValueError(f"{where}: '{field}' is {short(value)}, not a whole number")
-    return value
+    found = id_of(entry[field])
+    if found is None:
+        raise ValueError(f"{where}: '{field}' is {short(entry[field])}, not a whole number or a name")
+    return found
 
 
-def choose_category(categories: Sequence[Entry], file: Path, wanted: str | None) -> tuple[int, Skeleton]:
-    """Id and skeleton of the category of that name, or of the only one with keypoints."""
+def choose_category(
+    categories: Sequence[Entry], file: Path, wanted: str | None
+) -> tuple[tuple[Key, ...], Skeleton]:
+    """Ids and skeleton of the category of that name, or of all those with keypoints if these are the same."""
     found = [category for category in categories if category.get("keypoints")]
     known = ", ".join(str(category.get("name")) for category in found)
     if not found:
         raise ValueError(f"{file}: no entry of 'categories' lists 'keypoints'")
-    if wanted is None and len(found) > 1:
-        raise ValueError(f"{file} has several categories with keypoints; choose one of {known}")
     mine = [category for category in found if wanted is None or str(category.get("name")) == wanted]
-    if len(mine) != 1:
+    if not mine or (wanted is not None and len(mine) > 1):
         problem = f"has {'several categories' if mine else 'no category'} {wanted!r} with keypoints"
         raise ValueError(f"{file} {problem}; it has {known}")
-    where = f"{file}: category {short(mine[0].get('name'))}"
-    number = whole_number(mine[0], "id", where)
-    try:
-        return number, Skeleton.from_coco_category(mine[0])
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{where}: {error}") from error
+    ids, skeletons = [], []
+    for category in mine:
+        where = f"{file}: category {short(category.get('name'))}"
+        ids.append(_id(category, "id", where))
+        try:
+            skeletons.append(Skeleton.from_coco_category(category))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ValueError(f"{where}: {error}") from error
+    if len(mine) == 1:
+        return (ids[0],), skeletons[0]
+    first = skeletons[0]
+    if any(_but_drawing(other) != _but_drawing(first) for other in skeletons):
+        raise ValueError(f"{file} has several categories with keypoints; choose one of {known}")
+    kinds = {str(category.get("supercategory") or "") for category in mine}
+    title = kinds.pop() if len(kinds) == 1 else ""
+    return tuple(ids), replace(first, name=title or f"{first.name} and {len(mine) - 1} more")
+
+
+def _but_drawing(skeleton: Skeleton) -> tuple[Any, ...]:
+    """All of a skeleton but its name and what is only drawn."""
+    return skeleton.joints, skeleton.flip_pairs, skeleton.torso, skeleton.head, skeleton.oks_sigmas
 
 
 def pictures(
@@ -65,18 +94,23 @@ def pictures(
     """
     for row, entry in enumerate(images):
         where, key, name = f"{file}: entry {row} of 'images'", entry.get("id"), entry.get("file_name")
-        if type(key) not in (int, str):
+        if id_of(key) is None:
             raise ValueError(f"{where} has the id {short(key)}; expected a number or a name")
         if (name is None and named) or (name is not None and (not isinstance(name, str) or not name)):
             raise ValueError(f"{where} has the 'file_name' {short(name)}; expected a name")
-    ids = [entry["id"] for entry in images]
-    if len(set(ids)) < len(ids):
+    ids: list[Key] = [as_written(entry["id"]) for entry in images]
+    if len({id_of(key) for key in ids}) < len(ids):
         raise ValueError(f"{file}: two entries of 'images' have the same id")
     order = sorted(range(len(ids)), key=lambda row: (isinstance(ids[row], str), ids[row]))
     names = [
         str(ids[row] if images[row].get("file_name") is None else images[row]["file_name"]) for row in order
     ]
     return tuple(ids[row] for row in order), tuple(names), tuple(_size(images[row]) for row in order)
+
+
+def as_written(key: Any) -> Key:
+    """A picture's id as results should name it: as the file does, but for 7.0, which is 7."""
+    return int(key) if isinstance(key, float) else key
 
 
 def _size(image: Entry) -> tuple[int, int] | None:
@@ -89,26 +123,33 @@ def _size(image: Entry) -> tuple[int, int] | None:
 def picture_number(entry: Entry, keys: Mapping[Key, int], where: Where, row: int) -> int:
     """Number of the picture that an entry names by its id or file name."""
     key = entry.get("image_id")
-    if isinstance(key, bool) or not isinstance(key, int | str) or key not in keys:
-        raise ValueError(
-            f"{where(row)}: 'image_id' {short(key)} is not among the pictures of the annotations"
-        )
-    return keys[key]
+    for name in (key, id_of(key)):
+        if isinstance(name, int | str) and not isinstance(name, bool) and name in keys:
+            return keys[name]
+    raise ValueError(f"{where(row)}: 'image_id' {short(key)} is not among the pictures of the annotations")
 
 
-def of_category(annotations: Sequence[Entry], category: int, file: Path) -> tuple[list[Entry], list[int]]:
-    """The annotations of one category and their ids, all different."""
+def of_categories(
+    annotations: Sequence[Entry], categories: Sequence[Key], file: Path
+) -> tuple[list[Entry], list[Key]]:
+    """The annotations of some categories and their ids, all different."""
     entries, ids = [], []
     for row, entry in enumerate(annotations):
         where = f"{file}: annotation {entry.get('id', f'in row {row}')}"
-        if whole_number(entry, "category_id", where) == category:
-            ids.append(whole_number(entry, "id", where))
+        if _id(entry, "category_id", where) in categories:
+            ids.append(_id(entry, "id", where))
             entries.append(entry)
     if len(set(ids)) < len(ids):
-        seen: set[int] = set()
+        seen: set[Key] = set()
         twice = next(number for number in ids if number in seen or seen.add(number))  # type: ignore[func-returns-value]
         raise ValueError(f"{file}: two annotations have the id {twice}")
     return entries, ids
+
+
+def numbered(ids: Sequence[Key]) -> list[int]:
+    """The ids as numbers: as they are, or counted from 1 in their order where any is a word."""
+    whole = [key for key in ids if isinstance(key, int)]
+    return whole if len(whole) == len(ids) else list(range(1, len(ids) + 1))
 
 
 def numbers_of(entries: Sequence[Entry], field: str, shape: tuple[int, ...], where: Where) -> Float64Array:
@@ -133,11 +174,11 @@ def joints(
     """Keypoints (N, J, 2) and visibility (N, J); 0 throughout where an entry has no `keypoints`."""
     blank, filled = [0] * (3 * len(skeleton)), []
     for row, entry in enumerate(entries):
-        missing = entry.get("keypoints") is None
+        missing = entry.get("keypoints") in (None, [])
         # Files that mix boxes and poses leave the field away.
         if missing and entry.get("num_keypoints"):
             raise ValueError(f"{where(row)} has no 'keypoints', but its 'num_keypoints' is not 0")
-        filled.append({"keypoints": blank} if missing else entry)
+        filled.append({"keypoints": blank} if missing else _without_null(entry))
     triples = numbers_of(filled, "keypoints", (len(blank),), where).reshape(-1, len(skeleton), 3)
     points, flags = triples[..., :2].copy(), triples[..., 2]
     for row, joint in np.argwhere((flags != 0) & (flags != 1) & (flags != 2))[:1].tolist():
@@ -150,6 +191,16 @@ def joints(
     # What stands beside a 0 means nothing; here it is at least a number that other types can hold.
     points[~labelled & ~(np.abs(points) < FARTHEST_PX).all(axis=-1)] = 0
     return points, flags.astype(np.uint8)
+
+
+def _without_null(entry: Entry) -> Entry:
+    """The entry with null, null, 0 for a joint that isn't labelled made zeros."""
+    triples = entry["keypoints"]
+    if not isinstance(triples, list) or None not in triples or len(triples) % 3:
+        return entry
+    joints = [triples[start : start + 3] for start in range(0, len(triples), 3)]
+    plain = [[0, 0, 0] if None in joint and joint[2] in (0, None) else joint for joint in joints]
+    return {"keypoints": [value for joint in plain for value in joint]}
 
 
 def crowds(entries: Sequence[Entry], where: Where) -> BoolArray:

@@ -149,6 +149,15 @@ def check_finite(
             raise ValueError(f"{where(row)}: {joints[joint]} {problem}")
 
 
+def check_pixels(file: Path, points: Float64Array) -> None:
+    """Raise ValueError when labelled points (N, 2) are shares of the picture's size instead of pixels."""
+    if len(points) > 1 and ((points >= 0) & (points <= 1)).all() and (points % 1 != 0).any():
+        raise ValueError(
+            f"{file}: all labelled coordinates lie between 0 and 1, so they are shares of the picture's "
+            "width and height; multiply them by these first: coordinates here are pixels"
+        )
+
+
 def listed(names: Sequence[str], most: int = 8) -> str:
     """Names in a sentence, the first few of many; `nothing` for none."""
     if not names:

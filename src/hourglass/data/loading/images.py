@@ -1,4 +1,4 @@
-"""Pictures from files or bytes to RGB arrays."""
+"""Pictures from files, bytes or arrays of any common kind to RGB arrays."""
 
 import io
 import threading
@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from hourglass.core.arrays import RGB
 from hourglass.core.files import reason
 
 MAX_MEGAPIXELS = 500
@@ -65,6 +66,17 @@ def image_size(source: Path | bytes, name: str | None = None) -> tuple[int, int]
         return _upright_size(io.BytesIO(source), label)
     with _open_file(source, label) as file:
         return _upright_size(file, label)
+
+
+def stored_size(source: Path | bytes, name: str | None = None) -> tuple[int, int, int]:
+    """Width and height of the picture as it is stored, and its EXIF orientation, 1 to 8, 1 being upright.
+
+    Reads the header alone. Raises ImageError as `read_image`.
+    """
+    label = _label(source, name)
+    file = io.BytesIO(source) if isinstance(source, bytes) else _open_file(source, label)
+    with file, _opened(file, label) as (image, orientation):
+        return *image.size, orientation
 
 
 def _upright_size(file: BinaryIO, label: str) -> tuple[int, int]:
@@ -146,3 +158,53 @@ def _to_rgb(image: Image.Image, label: str) -> Image.Image:
         pixels = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
     return image.convert("RGB")
+
+
+_PAPER = 255
+"""What shows through a transparent pixel: white, as on a page."""
+
+
+def to_rgb(array: npt.NDArray[Any], bgr: bool = False) -> RGB:
+    """An array as (H, W, 3) uint8 RGB, contiguous.
+
+    Args:
+        array: (H, W), or (H, W, C) with C of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha);
+            uint8, bool, uint16 over its full range, or floating in 0..1.
+        bgr: the colours come in OpenCV's order.
+
+    Transparent pixels are laid on white. Raises ValueError for another shape, type or range.
+    """
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
+        raise ValueError(f"a picture has the shape (H, W) or (H, W, 1 to 4), not {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"a picture of shape {array.shape} has no pixels")
+    pixels = _to_uint8(array)
+    has_alpha = pixels.shape[2] in (2, 4)
+    alpha = pixels[..., -1:] if has_alpha else None
+    colour = pixels[..., :-1] if has_alpha else pixels
+    if colour.shape[2] == 1:
+        colour = np.repeat(colour, 3, axis=2)
+    elif bgr:
+        colour = colour[..., ::-1]
+    if alpha is not None and not (alpha == 255).all():
+        share = alpha.astype(np.float32) / 255
+        colour = np.rint(colour * share + _PAPER * (1 - share)).astype(np.uint8)
+    return np.ascontiguousarray(colour)
+
+
+def _to_uint8(array: npt.NDArray[Any]) -> RGB:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return np.where(array, 255, 0).astype(np.uint8)
+    if array.dtype == np.uint16:
+        return np.asarray(np.rint(array / 257), np.uint8)
+    if np.issubdtype(array.dtype, np.floating):
+        low, high = float(array.min()), float(array.max())
+        # A NaN fails this comparison too.
+        if not (low >= -1e-3 and high <= 1 + 1e-3):
+            raise ValueError(f"a floating picture holds 0 to 1, not {low:g} to {high:g}")
+        return np.asarray(np.rint(np.clip(array, 0, 1) * 255), np.uint8)
+    raise ValueError(f"a picture holds uint8, uint16, bool or floating numbers, not {array.dtype}")

@@ -53,7 +53,7 @@ def load_test_sets(
 def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
     """The annotated people of one split. Raises ValueError or OSError, naming the file, on bad data."""
     root = Path(data.root)
-    if not data.root and data.name != "synthetic":
+    if not data.root and data.name not in ("synthetic", "file"):
         raise RecipeError(f"data.root (--root) is missing: say where the {data.name} data lies")
     if data.name == "lspet":
         from hourglass.data.formats.lspet import load_records as lspet
@@ -89,8 +89,17 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
         records = coco(
             annotations, images, data.category or None, split=split, sides=data.sides, crop=data.crop
         )
+    elif data.name == "file":
+        from hourglass.data.formats.any_file import load_records as any_file
+
+        if not (data.annotations or data.root):
+            raise RecipeError("data.annotations (--annotations) is missing: say which file to read")
+        # A folder of labels is enough by itself.
+        file = Path((data.annotations or data.root).replace("{split}", split))
+        folder = Path(data.root.replace("{split}", split)) if data.root else None
+        records = any_file(file, folder, data.category or None, split=split, sides=data.sides, crop=data.crop)
     elif data.name == "pack":
-        from hourglass.data.packs.pack import load_records as pack
+        from hourglass.data.packs.open_pack import load_records as pack
 
         records = pack(data.root, split)
     else:

@@ -3,7 +3,7 @@
 A crop is centred on the person and has a margin, so that rotation and shrinking still find real pixels.
 The file is plain Parquet; the column `image` is a struct of bytes and path, as Hugging Face datasets
 write pictures, and `schema` names the rest. Skeleton and settings lie in the schema's metadata, as JSON
-under `hourglass`. `packing.py` writes it; `pack.py` and `shards.py` read people out of it.
+under `hourglass`. `write_pack.py` writes it; `open_pack.py` and `shards.py` read people out of it.
 """
 
 import json
@@ -33,7 +33,7 @@ class PackError(ValueError):
 
 
 class PackedPicture(bytes):
-    """A crop's file as `packing.py` writes it: whole, RGB, upright, WebP or baseline JPEG.
+    """A crop's file as `write_pack.py` writes it: whole, RGB, upright, WebP or baseline JPEG.
 
     `dataset.read_picture` gives such bytes to OpenCV; any other bytes need Pillow's patience.
     """

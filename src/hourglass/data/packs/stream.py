@@ -40,7 +40,7 @@ class Piece:
 class StreamedCrops:
     """Augmented crops out of shards, for `loader.training_batches` in place of `TrainingCrops`.
 
-    A person's index is its row among those of the split, shard after shard, as `pack.load_records` has
+    A person's index is its row among those of the split, shard after shard, as `open_pack.load_records` has
     them, so that a crop is the same to the bit whether it is streamed or not.
 
     Args:

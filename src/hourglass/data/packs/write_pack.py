@@ -1,4 +1,4 @@
-"""Writes the store of crops that `pack.py` reads."""
+"""Writes the store of crops that `open_pack.py` reads."""
 
 import hashlib
 import io

@@ -10,21 +10,21 @@
 """
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hourglass.data.formats import coco
-from hourglass.data.formats.annotation_files import of_split, read_annotations
+from hourglass.data.formats.annotation_files import is_coco, of_split, read_annotations
 from hourglass.data.formats.annotations import Annotations, find_photos
 from hourglass.data.formats.coco import Key
-from hourglass.data.formats.read_files import check_file, listed, read_json
+from hourglass.data.formats.coco_fields import id_of
+from hourglass.data.formats.read_files import listed, read_json
 from hourglass.data.loading.images import image_size
-from hourglass.data.writers.coco import write_coco
+from hourglass.data.writers.coco import restored, write_coco
 from hourglass.data.writers.lsp import write_joints
 from hourglass.data.writers.mpii import write_authors_hdf5, write_hrnet, write_list
-from hourglass.data.writers.restore import restored
 from hourglass.data.writers.shared import Losses
 
 TARGETS = ("coco", "mpii", "hrnet", "authors", "lsp", "lspet")
@@ -57,7 +57,7 @@ class Source:
     is_coco: bool = False
     image_ids: Mapping[str, Key] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    category_id: int = 1
+    category_id: Key = 1
     unread: tuple[str, ...] = ()
 
 
@@ -66,10 +66,15 @@ def read_source(file: Path, split: str = "", category: str | None = None) -> Sou
 
     Of a COCO file pictures without people are kept, unless a split is asked for.
     """
-    check_file(file, "annotations")
-    if not file.name.lower().endswith((".json", ".json.gz")) or not _is_object(file):
-        return Source(read_annotations(file, split, category))
-    content = read_json(file)
+    content = None
+    if file.is_file() and file.name.lower().endswith((".json", ".json.gz")) and _is_object(file):
+        content = read_json(file)
+    if content is None or not is_coco(content):
+        people = read_annotations(file, split, category, content)
+        # Pictures without people stay, where the file names them.
+        names = dict.fromkeys((*people.names, *(() if split else people.sizes)))
+        ids: dict[str, Key] = {name: number for number, name in enumerate(names, 1)}
+        return Source(people, image_ids=ids if people.sizes else {}, sizes=people.sizes)
     found = coco.parse(content, file, category)
     people = of_split(restored(found, content), split)
     wanted = set(people.names) if split else set(found.names)
@@ -80,7 +85,7 @@ def read_source(file: Path, split: str = "", category: str | None = None) -> Sou
         image_ids={name: key for name, key, _ in pictures},
         sizes={name: size for name, _, size in pictures if size is not None},
         category_id=found.category,
-        unread=_unread(content, found.category),
+        unread=_unread(content, found.categories),
     )
 
 
@@ -152,10 +157,12 @@ def _is_object(file: Path) -> bool:
     return start.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{")
 
 
-def _unread(content: Mapping[str, Any], category: int) -> tuple[str, ...]:
+def _unread(content: Mapping[str, Any], categories: Sequence[Key]) -> tuple[str, ...]:
     found = [name for name in content if name not in ("info", "hourglass", "categories", *_KNOWN)]
-    if any(entry.get("id") != category for entry in content["categories"]):
+    if any(id_of(entry.get("id")) not in categories for entry in content["categories"]):
         found.append("other categories")
+    if len(categories) > 1:
+        found.append(f"which of the {len(categories)} categories somebody is of")
     for part, known in _KNOWN.items():
         fields = dict.fromkeys(name for entry in content[part] for name in entry if name not in known)
         found += [f"{name} of {part}" for name in fields]

@@ -21,7 +21,16 @@ BLOCKS = {
 }
 """Modules that are one box, by the name of their class."""
 
-SILENT = (nn.BatchNorm2d, nn.ReLU, nn.LocalResponseNorm, nn.Dropout, nn.Flatten, nn.Identity)
+SILENT = (
+    nn.BatchNorm2d,
+    nn.BatchNorm1d,
+    nn.GroupNorm,
+    nn.ReLU,
+    nn.LocalResponseNorm,
+    nn.Dropout,
+    nn.Flatten,
+    nn.Identity,
+)
 """Layers that are no box of their own."""
 
 FUNCTIONS = {
@@ -115,7 +124,7 @@ def _kind(module: nn.Module) -> str | None:
     if isinstance(module, nn.MaxPool2d | nn.AdaptiveAvgPool2d):
         return "pool"
     if isinstance(module, nn.Sequential) and all(
-        isinstance(child, nn.Conv2d | nn.BatchNorm2d | nn.ReLU) for child in module
+        isinstance(child, nn.Conv2d | nn.BatchNorm2d | nn.GroupNorm | nn.ReLU) for child in module
     ):
         convolutions = sum(isinstance(child, nn.Conv2d) for child in module)
         return "convolution" if convolutions == 1 else "embedding"

@@ -8,10 +8,14 @@ all. OKS-AP is no such average and has a branch of its own.
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from hourglass.core.skeleton import Skeleton
 from hourglass.evaluation.metrics.pcp import MERGED
 
-Length = Literal["head", "head-stick", "torso", "other-torso", "any-torso", "file-torso", "box"]
-Mean = Literal["pooled", "joints"]
+Length = Literal["head", "head-stick", "torso", "other-torso", "any-torso", "file-torso", "box", "crop"]
+Mean = Literal["pooled", "joints", "batches"]
+
+BATCH = 16
+"""People in one batch of the mean over `batches`: the code behind the slides scores batch by batch."""
 
 LENGTHS: dict[str, str] = {
     "head": "0.6 x head box diagonal",
@@ -21,6 +25,7 @@ LENGTHS: dict[str, str] = {
     "any-torso": "first labelled torso diagonal",
     "file-torso": "torso length in the file",
     "box": "longer side of the box around the joints",
+    "crop": "side of the person's square crop",
 }
 """What a distance may be divided by."""
 
@@ -80,12 +85,15 @@ class Protocol:
         code: whose it is and where.
         inequality: at the threshold, of distances; for OKS of similarities.
         length: what distances are divided by, a key of `LENGTHS`; empty for OKS.
-        joints: those in the mean, by name; empty for all of the skeleton's.
-        mean: over them: `pooled` (each labelled joint weighs the same) or `joints` (each kind of joint does).
+        joints: those in the mean, by name; empty for all of the skeleton's, or for its first `rows`.
+        mean: over them: `pooled` (each labelled joint weighs the same), `joints` (each kind of joint does) or
+            `batches` (the mean of `joints` over every `BATCH` people in the file's order; a batch weighs as
+            many as kinds of joints occur in it).
         tables: what it prints; empty for OKS.
         labelled: `annotated`, or `beyond 1`: both coordinates above 1, as the file counts.
         truth: the file the code itself reads.
         remark: where it surprises.
+        rows: without `joints`, how many of the skeleton's rows count; 0 for all.
     """
 
     name: str
@@ -98,6 +106,11 @@ class Protocol:
     labelled: Literal["annotated", "beyond 1"] = "annotated"
     truth: str = ""
     remark: str = ""
+    rows: int = 0
+
+    def joints_of(self, skeleton: Skeleton) -> tuple[str, ...]:
+        """The joints that count, of those that a skeleton has."""
+        return self.joints or skeleton.joints[: self.rows or None]
 
     @property
     def main(self) -> Table | None:
@@ -248,9 +261,10 @@ FLIC = Protocol(
     length="file-torso",
     joints=_ARMS,
     mean="pooled",
-    tables=tuple(_table(f"PCK@{t}", t, _PAIRS[1:3], _total(_ARMS, "pooled")) for t in (0.2, 0.1)),
+    tables=tuple(_table(f"PCK@{t}", t, _PAIRS[:3], _total(_ARMS, "pooled")) for t in (0.2, 0.1)),
     truth="valid.h5, observer-centric",
-    remark="the torso is the person-centric right shoulder to left hip, also for the observer-centric file",
+    remark="the torso is the person-centric right shoulder to left hip, also for the observer-centric file; "
+    "shoulders have a column, and no part in the mean",
 )
 COCO = Protocol(
     name="coco",
@@ -262,6 +276,20 @@ COCO = Protocol(
     tables=(),
     truth="person_keypoints_*.json",
     remark="detections compete: scores and everybody in the pictures matter",
+)
+JHU_SLIDES = Protocol(
+    name="jhu-slides",
+    code="Naman-ntc/Pytorch-Human-Pose-Estimation metrics.py PCK, the PCK of the 2019 slides",
+    inequality="<",
+    length="crop",
+    joints=(),
+    mean="batches",
+    tables=(Table("PCK@0.05 of the crop", "hits", 0.05, (Line("Mean", (), "batches"),)),),
+    truth="person_keypoints_*.json",
+    remark="within a twentieth of the heatmap, 12.8 px of 256, whatever the person's size; rows 0 to 15 "
+    "only, so COCO's right ankle is left out; that code scores shuffled batches and whole cells, and no "
+    "joint in the first two rows or columns of cells",
+    rows=16,
 )
 HOURGLASS = Protocol(
     name="hourglass",
@@ -289,6 +317,7 @@ PROTOCOLS = (
     LSP_TOOLKIT,
     FLIC,
     COCO,
+    JHU_SLIDES,
     HOURGLASS,
 )
 

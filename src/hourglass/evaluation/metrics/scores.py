@@ -26,7 +26,7 @@ from hourglass.evaluation.metrics.pck import (
     torso_length,
 )
 from hourglass.evaluation.metrics.pcp import TEN_STICKS, pcp
-from hourglass.evaluation.metrics.protocols import LENGTHS, Line, Protocol
+from hourglass.evaluation.metrics.protocols import BATCH, LENGTHS, Line, Protocol
 
 Only = Literal["all", "visible", "hidden"]
 
@@ -44,7 +44,7 @@ class People:
         keypoints: (N, J, 2) pixels; may hold anything where the visibility is 0.
         visibility: (N, J) uint8, COCO's 0, 1 or 2.
         tells_hidden: whether hidden joints are told from visible ones.
-        lengths: (N,) pixels each, that only the file knows: `head`, `file-torso`.
+        lengths: (N,) pixels each, that only the file or its reader knows: `head`, `file-torso`, `crop`.
         area, box, crowd, image, images: for OKS, see `oks.Crowded`; None where the file has none.
 
     Raises ValueError when the shapes disagree.
@@ -113,6 +113,7 @@ class Score:
         person: (N,) share of each person's joints that are right, or their OKS; NaN for who doesn't count.
         resample: values (B, K) for weightings (B, units).
         curve: thresholds (T,) and the share of all counted joints (T,); None for OKS.
+        distance: (N, J) relative distances, NaN where a joint doesn't count; None for OKS.
     """
 
     protocol: Protocol
@@ -123,6 +124,7 @@ class Score:
     person: Float64Array
     resample: Callable[[FloatArray], Float64Array]
     curve: tuple[Float64Array, Float64Array] | None = None
+    distance: Float64Array | None = None
 
     def __getitem__(self, key: tuple[str, str]) -> float:
         """The value in percent of (table, line); raises KeyError."""
@@ -138,7 +140,7 @@ def reference(people: People, length: str) -> Float64Array:
     Raises NotApplicable when the truth can't give it.
     """
     skeleton, points, labelled = people.skeleton, people.keypoints, people.visibility > 0
-    if length in ("head", "file-torso"):
+    if length in ("head", "file-torso", "crop"):
         if length not in people.lengths:
             raise NotApplicable(f"the truth holds no {LENGTHS[length]}")
         return people.lengths[length]
@@ -193,7 +195,7 @@ def evaluate_protocol(
     sticks = [table for table in rules.tables if table.kind in ("strict", "loose")]
     blocks += [_stick_block(rules, table.name, people, predicted, asked) for table in sticks]
     entries = tuple(entry for block in blocks for entry in block.entries)
-    mine = [people.skeleton.index(j) for j in rules.joints or people.skeleton.joints]
+    mine = [people.skeleton.index(j) for j in rules.joints_of(people.skeleton)]
     strict = rules.inequality == "<"
     right = hits(distance[:, mine], rules.tables[0].threshold, strict).sum(1)
     each = counted[:, mine].sum(1)
@@ -211,6 +213,7 @@ def evaluate_protocol(
         person=person,
         resample=resample,
         curve=_pooled_curve(distance[:, mine], counted[:, mine], strict),
+        distance=distance,
     )
 
 
@@ -245,11 +248,12 @@ class _Block:
             sums = weights @ credit
             shares = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
             for parts, mean in lines:
-                columns.append(
-                    _mean(shares[:, parts])
-                    if mean == "joints"
-                    else _ratio(sums[:, parts].sum(1), counts[:, parts].sum(1))
-                )
+                if mean == "batches":
+                    columns.append(_mean_of_batches(weights, credit[:, parts], self.counted[:, parts]))
+                elif mean == "joints":
+                    columns.append(_mean(shares[:, parts]))
+                else:
+                    columns.append(_ratio(sums[:, parts].sum(1), counts[:, parts].sum(1)))
         return np.asarray(100 * np.stack(columns, 1))
 
 
@@ -263,15 +267,38 @@ def _mean(shares: Float64Array) -> Float64Array:
     return _ratio(np.where(known, shares, 0.0).sum(1), known.sum(1).astype(np.float64))
 
 
+def _mean_of_batches(weights: Float64Array, credit: Float64Array, counted: Float64Array) -> Float64Array:
+    """Mean of the batches' means of joints, each weighed by how many kinds of joints occur in it.
+
+    Args:
+        weights: (B, N).
+        credit, counted: (N, P).
+    """
+    total, kinds = np.zeros(len(weights)), np.zeros(len(weights))
+    for start in range(0, len(credit), BATCH):
+        rows = slice(start, start + BATCH)
+        sums, counts = weights[:, rows] @ credit[rows], weights[:, rows] @ counted[rows]
+        total += np.divide(sums, counts, out=np.zeros(sums.shape), where=counts > 0).sum(1)
+        kinds += (counts > 0).sum(1)
+    return _ratio(total, kinds)
+
+
 def _block(
-    names: tuple[str, ...], tables: list[tuple[str, tuple[Line, ...], Float64Array]], counted: BoolArray
+    names: tuple[str, ...],
+    tables: list[tuple[str, tuple[Line, ...], Float64Array]],
+    counted: BoolArray,
+    every: tuple[str, ...] = (),
 ) -> _Block:
-    """Lines of the tables, and each of the parts by itself under its own name."""
+    """Lines of the tables, and each of the parts by itself under its own name.
+
+    Args:
+        every: the parts of a line that names none; all of them without it.
+    """
     counts = counted.sum(0)
     entries: list[Entry] = []
     lines = []
     for table, columns, _ in tables:
-        rows = [([names.index(p) for p in line.parts or names], line.mean) for line in columns]
+        rows = [([names.index(p) for p in line.parts or every or names], line.mean) for line in columns]
         entries += [
             Entry(table, line.name, int(counts[parts].sum()), True)
             for line, (parts, _) in zip(columns, rows, strict=True)
@@ -294,7 +321,7 @@ def _joint_block(rules: Protocol, skeleton: Skeleton, distance: Float64Array, co
         else:
             continue
         tables.append((table.name, table.lines, credit))
-    return _block(skeleton.joints, tables, counted)
+    return _block(skeleton.joints, tables, counted, rules.joints_of(skeleton))
 
 
 def _stick_block(

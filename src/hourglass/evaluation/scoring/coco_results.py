@@ -4,6 +4,7 @@ Other than in training everybody counts: crowds and people without labelled join
 detection.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ import numpy.typing as npt
 from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import Skeleton
 from hourglass.data.formats.coco import CocoFile, of_split, parse
-from hourglass.data.formats.coco_fields import numbers_of, picture_number
+from hourglass.data.formats.coco_fields import Key, id_of, numbers_of, picture_number
 from hourglass.data.formats.read_files import FARTHEST_PX, check_finite, listed, rows_of
 from hourglass.evaluation.metrics.oks import Detections
 from hourglass.evaluation.metrics.scores import People
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,7 @@ class CocoTruth:
     person_id: npt.NDArray[np.int64]
     names: tuple[str, ...]
     keys: Mapping[Any, int]
-    category: int
+    categories: tuple[Key, ...]
 
 
 def truth_of(file: CocoFile) -> CocoTruth:
@@ -47,7 +50,7 @@ def truth_of(file: CocoFile) -> CocoTruth:
         keypoints=found.keypoints,
         visibility=found.visibility,
         tells_hidden=found.tells_hidden,
-        lengths=found.lengths,
+        lengths={**found.lengths, "crop": found.side_px},
         area=None
         if found.area is None
         else _area(found.area, found.labelled.any(1) & ~crowd, box, found.where),
@@ -56,15 +59,21 @@ def truth_of(file: CocoFile) -> CocoTruth:
         image=file.image,
         images=len(file.names),
     )
-    return CocoTruth(people, found.ids, file.names, file.keys, file.category)
+    return CocoTruth(people, found.ids, file.names, file.keys, file.categories)
 
 
 def read_truth(path: Path, content: Mapping[str, Any], split: str = "") -> CocoTruth:
-    """`truth_of` the first category with keypoints; of one split, in files that tell them (ours)."""
+    """`truth_of` all categories with keypoints where these are the same, else of the first.
+
+    Of one split, in files that tell them.
+    """
     categories = content.get("categories")
     named = categories if isinstance(categories, list) else []
     first = next((str(c.get("name")) for c in named if isinstance(c, dict) and c.get("keypoints")), None)
-    file = parse(content, path, first)
+    try:
+        file = parse(content, path)
+    except ValueError:
+        file = parse(content, path, first)
     if split and not any(file.people.splits):
         raise ValueError(f"{path} is one split by itself; leave --split {split} away")
     return truth_of(of_split(file, split))
@@ -83,19 +92,32 @@ def _area(
 
 
 def read_results(
-    path: Path, content: Sequence[Any], skeleton: Skeleton, keys: Mapping[Any, int], category: int
+    path: Path, content: Sequence[Any], skeleton: Skeleton, keys: Mapping[Any, int], categories: Sequence[Key]
 ) -> Detections:
-    """The entries of a results file that are of the truth's category, in pictures known by `keys`.
+    """The entries of a results file that are of the truth's categories, in pictures known by `keys`.
+
+    Where all are of category 1, which programs without categories write, they are taken for the truth's, with
+    a warning.
 
     Raises ValueError naming the file, the row and the field.
     """
     for row, entry in enumerate(content):
         if not isinstance(entry, dict):
             raise ValueError(f"{path}: row {row} is no object, as COCO results have")
-    rows = [n for n, entry in enumerate(content) if entry.get("category_id", category) == category]
+    told = [id_of(entry["category_id"]) if "category_id" in entry else None for entry in content]
+    rows = [n for n, category in enumerate(told) if category is None or category in categories]
+    if not rows and set(told) == {1}:
+        # Programs that know no categories, `hourglass predict` among them, say 1.
+        log.warning(
+            "%s: all results are of category %s, the truth is of %s; they are scored as that",
+            path,
+            told[0],
+            listed([str(category) for category in categories]),
+        )
+        rows = list(range(len(content)))
     entries = [content[n] for n in rows]
     if not entries:
-        raise ValueError(f"{path} holds no results of category {category}")
+        raise ValueError(f"{path} holds no results of category {listed([str(c) for c in categories])}")
     if "keypoints" not in entries[0] and "bbox" in entries[0]:
         raise ValueError(f"{path} holds boxes, not keypoints; their fields are {listed(sorted(entries[0]))}")
     where = rows_of(path, first=rows)

@@ -171,7 +171,7 @@ def _from_json(path: Path, truth: Truth) -> Aligned:
     if truth.keys is None:
         raise ValueError(f"{path} holds a list, as COCO results are, but {truth.path} is no COCO file")
     skeleton = truth.people.skeleton
-    found = read_results(path, content, skeleton, truth.keys, truth.category)
+    found = read_results(path, content, skeleton, truth.keys, truth.categories)
     return Aligned(path, _alone(found, truth), found)
 
 

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hourglass.core.skeleton import Skeleton
+from hourglass.drawing.plots import pck_curves
 from hourglass.evaluation.metrics.bootstrap import Interval, compare_people, intervals
+from hourglass.evaluation.metrics.joint_groups import group_curves
 from hourglass.evaluation.metrics.protocols import LENGTHS, PROTOCOLS, Protocol, Table, protocol
 from hourglass.evaluation.metrics.scores import NotApplicable, Only, Score, evaluate_protocol
 from hourglass.evaluation.scoring.predictions import Aligned
@@ -134,6 +138,35 @@ def _score(
     )
 
 
+def draw_curves(scored: Scored, skeleton: Skeleton, names: tuple[str, str], path: Path) -> None:
+    """PCK over the threshold for each group of joints, up to the protocol's main threshold, as a picture.
+
+    Args:
+        names: of the predictions and of those they are held against.
+
+    Raises NotApplicable for OKS, whose scores are no shares of joints, OSError when `path` can't be written.
+    """
+    rules, table = scored.score.protocol, scored.score.protocol.main
+    if table is None:
+        raise NotApplicable(f"--figure: the protocol {rules.name!r} has no curves of joints")
+    thresholds = np.linspace(0, table.threshold, 101)
+    panels: dict[str, dict[str, Sequence[float]]] = {}
+    for name, score in zip(names, (scored.score, scored.other), strict=True):
+        if score is None or score.distance is None:
+            continue
+        distance = score.distance
+        counted, strict = ~np.isnan(distance), rules.inequality == "<"
+        curves = group_curves(distance, counted, skeleton, thresholds, strict)
+        # A joint outside the protocol's mean has its panel, but no part in the mean.
+        mine = np.isin(skeleton.joints, rules.joints_of(skeleton))
+        curves["mean"] = group_curves(distance, counted & mine, skeleton, thresholds, strict)["mean"]
+        for group, shares in curves.items():
+            panels.setdefault(group, {})[name] = shares.tolist()
+    label = f"distance / {LENGTHS[rules.length]}" if rules.length else "distance"
+    title = f"{table.name.split('@')[0]} by {rules.name}"
+    pck_curves(thresholds.tolist(), panels, path, label, title)
+
+
 def by_reason(left_out: dict[str, str]) -> list[tuple[str, str]]:
     """The protocols that were left out, those of one reason together: their names and the reason."""
     names: dict[str, list[str]] = {}
@@ -151,8 +184,9 @@ def describe(rules: Protocol) -> dict[str, Any]:
             "length": "person's area",
         }
     else:
-        count = f"{len(rules.joints)}" if rules.joints else "all"
-        mean = "pooled" if rules.mean == "pooled" else "mean of joints"
+        count = f"{len(rules.joints)}" if rules.joints else f"first {rules.rows}" if rules.rows else "all"
+        means = {"pooled": "pooled", "joints": "mean of joints", "batches": "mean of joints of each batch"}
+        mean = means[rules.mean]
         what = {"joints": count, "mean": mean, "length": LENGTHS[rules.length]}
     return {
         "inequality": rules.inequality,

@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from hourglass.core.skeleton import FLIC11, MPII16
 from hourglass.core.structs import NOT_LABELLED
-from hourglass.data.formats.annotation_files import of_split, read_annotations
-from hourglass.data.formats.annotations import Annotations
+from hourglass.data.formats.annotation_files import is_coco, of_split, read_annotations
+from hourglass.data.formats.annotations import LABEL_FORMS, Annotations
+from hourglass.data.formats.coco_fields import Key
 from hourglass.data.formats.princeton_hdf5 import checked_length, seen
 from hourglass.data.formats.read_files import check_file, check_finite, numbers, read_json, read_mat, rows_of
 from hourglass.evaluation.metrics.pck import head_length
@@ -56,7 +57,7 @@ class Truth:
         person_id: (N,) int64, as our dataset readers number them; None where the file tells nothing.
         names: of the pictures: (N,), or for COCO all pictures in the order of `people.image`.
         keys: COCO's: every way to name a picture (id, file name) to its number; None for others.
-        category: COCO's: id of the category that was read, else 0.
+        categories: COCO's: ids of the categories that were read.
         split: which of the file's splits these people are; empty where it has none.
     """
 
@@ -67,7 +68,7 @@ class Truth:
     person_id: npt.NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
     keys: Mapping[Any, int] | None = None
-    category: int = 0
+    categories: tuple[Key, ...] = ()
     split: str = ""
 
     def __len__(self) -> int:
@@ -83,11 +84,12 @@ def read_truth(path: Path, split: str = "") -> Truth:
 
     Raises ValueError or FileNotFoundError naming the file, the field and the row.
     """
-    check_file(path, "annotations")
+    if not path.is_dir():
+        check_file(path, "annotations")
     name, content = path.name.lower(), None
     if name.endswith((".json", ".json.gz")):
         content = read_json(path)
-        if isinstance(content, dict):
+        if is_coco(content):
             return _of_coco(path, content, split)
     elif name.endswith(".mat"):
         content = read_mat(path)
@@ -107,6 +109,8 @@ def of_annotations(people: Annotations, split: str = "") -> Truth:
         raise ValueError(f"{people.file} holds no 'normalize', the length that scores divide by")
     is_flic = people.skeleton.joints == FLIC11.joints
     kind = "FLIC (.h5)" if is_flic else "MPII (.h5, whole numbers)"
+    if people.form in LABEL_FORMS:
+        kind = f"{people.form} labels, {split}" if split else f"{people.form} labels"
     return Truth(
         path=people.file,
         kind=_KINDS.get(people.form, kind).format(split=split),
@@ -115,7 +119,7 @@ def of_annotations(people: Annotations, split: str = "") -> Truth:
             keypoints=people.keypoints,
             visibility=people.visibility,
             tells_hidden=people.tells_hidden,
-            lengths=people.lengths,
+            lengths={**people.lengths, "crop": people.side_px},
         ),
         origin=people.origin,
         # HRNet's files number nobody, so other files of the same people can't agree with a count of rows.
@@ -163,7 +167,7 @@ def _of_coco(path: Path, content: Mapping[str, Any], split: str) -> Truth:
         person_id=coco.person_id,
         names=coco.names,
         keys=coco.keys,
-        category=coco.category,
+        categories=coco.categories,
         split=split,
     )
 

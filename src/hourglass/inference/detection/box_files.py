@@ -94,7 +94,8 @@ def read_boxes(path: Path, min_score: float | None = None) -> BoxFile:
 
     JSON is a list of rows, such as a detector's COCO results, or a COCO annotation file. A row has `bbox`
     ([x, y, width, height]), perhaps `score`, and names its picture by `file_name` or `image_id`. Rows of
-    another `category_id` than COCO's person (1) are left out.
+    another `category_id` than COCO's person (1) are left out; of an annotation file without a category person
+    those with keypoints count, or all where none has any.
 
     CSV has a header with the columns file (or image, file_name, image_id), x, y, w and h (or width, height)
     and perhaps score; others are ignored. It is divided by commas, semicolons or tabs.
@@ -193,16 +194,19 @@ def _json_rows(path: Path) -> Iterator[_Row]:
         where = f"{path}, row {i}"
         if not isinstance(row, Mapping):
             raise ValueError(f"{where}: not an object but {type(row).__name__}")
-        if row.get("category_id", person) != person:
+        if "category_id" in row and row["category_id"] not in person:
             continue
         key, box = _row_key(row, names, where), _row_box(row, where)
         yield _Row(where, key, row.get("image_id"), box, _row_score(row, where))
 
 
-def _rows(raw: Any, path: Path) -> tuple[list[Any], dict[Any, str], Any]:
-    """A file's rows, its file names by image id, and its id of the category person."""
+def _rows(raw: Any, path: Path) -> tuple[list[Any], dict[Any, str], list[Any]]:
+    """A file's rows, its file names by image id, and the ids of the categories that boxes are taken of.
+
+    That is person; in annotations that know no person the categories with keypoints, else all of them.
+    """
     if isinstance(raw, list):
-        return raw, {}, PERSON_CATEGORY
+        return raw, {}, [PERSON_CATEGORY]
     if not isinstance(raw, Mapping) or not isinstance(raw.get("annotations"), list):
         raise ValueError(f"{path} is neither a list of rows nor an object with 'annotations'")
     names: dict[Any, str] = {}
@@ -210,8 +214,11 @@ def _rows(raw: Any, path: Path) -> tuple[list[Any], dict[Any, str], Any]:
         if not isinstance(image.get("id"), int | str):
             raise ValueError(f"{path}, images, row {i}: 'id' is {image.get('id')!r}, no number or name")
         names[image["id"]] = str(image.get("file_name", image["id"]))
-    people = [c.get("id") for c in _objects(raw, "categories", path) if c.get("name") == "person"]
-    return raw["annotations"], names, people[0] if people else PERSON_CATEGORY
+    categories = _objects(raw, "categories", path)
+    people = [c.get("id") for c in categories if c.get("name") == "person"][:1]
+    people = people or [c.get("id") for c in categories if c.get("keypoints")]
+    people = people or [c.get("id") for c in categories]
+    return raw["annotations"], names, people or [PERSON_CATEGORY]
 
 
 def _objects(raw: Mapping[str, Any], field: str, path: Path) -> list[Mapping[str, Any]]:

@@ -13,8 +13,18 @@ Boxes = Sequence[Sequence[float]] | Sequence[float] | npt.NDArray[Any]
 
 Detector = Callable[[RGB], Any]
 """A picture (H, W, 3) uint8 RGB to people's boxes: (N, 4) x, y, w, h, or (N, 5) with a score last, or a pair
-of boxes (N, 4) and scores (N,). Nobody is an empty answer. Pictures may come from several threads at once.
+of boxes (N, 4) and scores (N,), or a `supervision.Detections`. Nobody is an empty answer. Pictures may
+come from several threads at once.
 """
+
+
+def from_detections(boxes: Any) -> tuple[Any, Any]:
+    """Boxes and scores of a `supervision.Detections`, whose boxes are corners; else what came, and None."""
+    corners = getattr(boxes, "xyxy", None)
+    if corners is None:
+        return boxes, None
+    rows = np.asarray(corners, np.float64).reshape(-1, 4)
+    return np.concatenate([rows[:, :2], rows[:, 2:] - rows[:, :2]], 1), getattr(boxes, "confidence", None)
 
 
 def box_rows(boxes: Boxes, width: int, height: int, where: str = "") -> Float64Array:
@@ -56,6 +66,10 @@ def detect(detector: Detector, image: RGB, where: str = "") -> tuple[Float64Arra
     """
     height, width = image.shape[:2]
     answer, where = detector(image), f"{where}from the detector: "
+    if hasattr(answer, "xyxy"):
+        rows, scores = from_detections(answer)
+        found = box_rows(rows, width, height, where)
+        return found, None if scores is None else score_row(scores, len(found), where)
     if answer is None:
         raise ValueError(f"{where}no boxes but None; for nobody it must give an empty list")
     rule = "boxes must be rows of four or five numbers, x, y, w, h, score"

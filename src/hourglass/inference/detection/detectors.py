@@ -8,6 +8,8 @@ from hourglass.data.download.fetch import FetchError, download
 from hourglass.data.download.sources import RemoteFile
 from hourglass.inference.detection.boxes import Detector
 from hourglass.inference.detection.yolox import MIN_SCORE, Yolox
+from hourglass.inference.people import FINDER, load_finder
+from hourglass.weights.published import bundled_weights
 
 HOME = "https://github.com/Megvii-BaseDetection/YOLOX"
 LICENCE = "Apache-2.0"
@@ -41,28 +43,41 @@ DETECTORS = {
 
 
 def load_detector(
-    name: str | Path, min_score: float = MIN_SCORE, progress: Progress | None = None, threads: int = 0
+    name: str | Path,
+    min_score: float | None = None,
+    progress: Progress | None = None,
+    threads: int = 0,
+    device: str = "cpu",
 ) -> Detector:
-    """A detector of people: one of `DETECTORS`, downloaded where it isn't there yet, or a YOLOX file in ONNX.
+    """A detector of people: the bundled finder or another's weights, one of `DETECTORS`, downloaded where it
+    isn't there yet, or a YOLOX file in ONNX.
 
     Args:
-        min_score: boxes that score less are left out, 0 to 1.
+        min_score: boxes that score less are left out, 0 to 1; None is the detector's own threshold.
         progress: is told of a download.
         threads: see `yolox.Yolox`.
+        device: where a finder runs.
 
     Raises FileNotFoundError for what is neither a name nor a file, FetchError (a ValueError) for a download
     that fails, and ValueError for a file that is no detector.
     """
-    return Yolox(detector_file(name, progress), min_score, threads)
+    path = detector_file(name, progress)
+    if path.suffix == ".safetensors":
+        return load_finder(path, min_score, device)
+    return Yolox(path, MIN_SCORE if min_score is None else min_score, threads)
 
 
 def detector_file(name: str | Path, progress: Progress | None = None) -> Path:
     """The file of a detector, downloaded where it isn't there yet; raises as `load_detector` does."""
     if str(name) not in DETECTORS:
+        if str(name) in bundled_weights():
+            return bundled_weights()[str(name)]
         if Path(name).is_file():
             return Path(name)
-        known = ", ".join(DETECTORS)
-        raise FileNotFoundError(f"there is no detector {name}: give an ONNX file of YOLOX, or {known}")
+        known = ", ".join((FINDER, *DETECTORS))
+        raise FileNotFoundError(
+            f"there is no detector {name}: give weights of a people finder, an ONNX file of YOLOX, or {known}"
+        )
     file = DETECTORS[str(name)]
     path = cache_folder() / file.name
     if path.is_file():

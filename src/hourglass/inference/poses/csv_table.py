@@ -27,7 +27,7 @@ import numpy as np
 from hourglass.core.files import write_atomically
 from hourglass.core.skeleton import SKELETONS, Skeleton
 from hourglass.data.formats.read_files import check_file, listed
-from hourglass.inference.poses.people import one_skeleton, square_around
+from hourglass.inference.poses.key_points import one_skeleton, square_around
 from hourglass.inference.poses.pose import Pose
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from hourglass.core.arrays import RGB
 from hourglass.core.files import write_text_atomically
 from hourglass.core.geometry import crop_matrix, warp
 from hourglass.core.skeleton import SKELETONS, Skeleton
-from hourglass.data.loading.images import read_image
-from hourglass.data.loading.pixels import to_rgb
+from hourglass.data.loading.images import read_image, to_rgb
 from hourglass.drawing import draw
 from hourglass.weights import calibration as confidence
 
@@ -43,6 +42,7 @@ class Pose:
         covariances: (J, 2, 2) float32, how far and in which direction each heatmap spreads around the joint,
             in squared pixels of the original picture (`heatmap.spread`); None for weights without heatmaps.
         box_score: a detector's, of the box that the person was first looked for in; None where there is none.
+        guess: nobody was found in the picture, and this is what the whole of it shows if it shows one person.
 
     Raises ValueError, naming the picture, when shapes disagree, numbers are not finite, a confidence lies
     outside 0 to 1 or a covariance is none.
@@ -58,6 +58,7 @@ class Pose:
     confidences: npt.NDArray[np.float32] | None = None
     covariances: npt.NDArray[np.float32] | None = None
     box_score: float | None = None
+    guess: bool = False
 
     def __post_init__(self) -> None:
         joints = len(self.skeleton)
@@ -141,8 +142,8 @@ class Pose:
         """Plain numbers and strings for JSON; the heatmaps and the crop are left out.
 
         `joints` maps a joint's name to x, y and score, and to `confidence` and `covariance` (two rows of
-        two) where there are any. `box_score` is there where a detector gave one. `skeleton` is a built-in
-        skeleton's name, or a skeleton in full.
+        two) where there are any. `box_score` is there where a detector gave one, and `guess` where the
+        pose is one. `skeleton` is a built-in skeleton's name, or a skeleton in full.
         """
         known = SKELETONS.get(self.skeleton.name) == self.skeleton
         return {
@@ -150,6 +151,7 @@ class Pose:
             "score": _rounded(self.score),
             "box": [_rounded(v) for v in self.box.tolist()],
             **({} if self.box_score is None else {"box_score": _rounded(self.box_score)}),
+            **({"guess": True} if self.guess else {}),
             "skeleton": self.skeleton.name if known else self.skeleton.to_dict(),
             "joints": {name: self._joint_row(i) for i, name in enumerate(self.skeleton.joints)},
         }
@@ -180,6 +182,7 @@ class Pose:
                 box_score=None
                 if raw.get("box_score") is None
                 else _numbers(raw["box_score"], "box_score").item(),
+                guess=raw.get("guess") is True,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a pose: {error} is missing or malformed") from error

@@ -7,8 +7,7 @@ from typing import BinaryIO, cast
 
 from hourglass.inference.inputs_outputs import IMAGE_SUFFIXES
 from hourglass.inference.video.decode import camera_clip, file_clip, stream_clip
-from hourglass.inference.video.frames import Clip, Selection, exact_rate
-from hourglass.inference.video.stills import has_number, picture_clip, raw_clip
+from hourglass.inference.video.frames import Clip, Selection, exact_rate, has_number, picture_clip, raw_clip
 
 _ENDINGS = """
     mp4 m4v mov mkv webm avi mpg mpeg ts m2ts mts wmv flv 3gp 3g2 ogv mxf vob h264 264 hevc h265 ivf y4m

@@ -8,11 +8,10 @@ from tempfile import TemporaryDirectory
 
 from hourglass.inference.detection.boxes import Boxes
 from hourglass.inference.predictor import Predictor
-from hourglass.inference.video.calm import Calmer, JitterMeter
 from hourglass.inference.video.frames import Clip, Frame, Item, Sound
 from hourglass.inference.video.joints_log import Journal, Record, write_csv
 from hourglass.inference.video.pipes import Pipe, run_stages
-from hourglass.inference.video.smooth import Smoothing
+from hourglass.inference.video.smooth import Calmer, JitterMeter, Smoothing
 from hourglass.inference.video.track import DETECT_EVERY, Follower
 from hourglass.inference.video.writer import VideoWriter, choose_suffix
 

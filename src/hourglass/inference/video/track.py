@@ -104,7 +104,9 @@ class Follower:
         gone = [is_lost(person.found, image.shape[1], image.shape[0]) for person in people]
         if self._frames % self._detect_every and not all(gone):
             return people
-        rest = [as_written(pose) for pose in self.predictor.answer([self.predictor.prepare(image)])[0]]
+        seen = self.predictor.answer([self.predictor.prepare(image)])[0]
+        # That somebody may be there whom the finder can't see is known already, of those who are followed.
+        rest = [as_written(pose) for pose in seen if all(gone) or not pose.guess]
         here = [person for person, lost in zip(people, gone, strict=True) if not lost]
         rest = _without(rest, here)
         for person in (person for person, lost in zip(people, gone, strict=True) if lost):

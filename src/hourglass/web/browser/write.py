@@ -25,9 +25,7 @@ from hourglass.inference import predictor
 from hourglass.inference.backends import make_runnable
 from hourglass.web.browser.graphs import check, reading, slim
 from hourglass.web.browser.runtime import runtime_files
-from hourglass.web.model import model_json
-from hourglass.web.pages import page_files
-from hourglass.web.samples import PHOTOS, SEEDS, photo_jpeg, sample_jpeg
+from hourglass.web.pages import PHOTOS, SEEDS, model_json, page_files, photo_jpeg, sample_jpeg
 from hourglass.weights.checkpoint import WeightFacts
 
 LARGEST_MB = 500

@@ -145,7 +145,7 @@ async function ask() {
     const [{ width, height, people }] = answer.images;
     state.size = { width, height };
     show(answer, people.map((person, id) => ({ ...person, id })));
-    say(`${state.name}, ${width} x ${height} px: ${countOf(people)} in ${Math.round(performance.now() - began)} ms.`);
+    say(`${state.name}, ${width} x ${height} px: ${countOf(people)} in ${Math.round(performance.now() - began)} ms.${guessed(people)}`);
   } catch (error) {
     if (asking.signal.aborted) return;
     clearAnswer();
@@ -156,6 +156,11 @@ async function ask() {
 function countOf({ length }) {
   if (!length) return "nobody found";
   return length === 1 ? "1 person" : `${length} people`;
+}
+
+// A finder that finds nobody leaves a guess: what the whole picture shows if it shows one person.
+function guessed(people) {
+  return people.some(({ guess }) => guess) ? " Nobody was found: this is what it shows if it shows one person." : "";
 }
 
 async function goLive(device) {

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.weights.checkpoint import WeightsError
-from hourglass.weights.convert.torch7_graph import Layer
-from hourglass.weights.convert.torch7_match import Match, Mismatch
+from hourglass.weights.convert.torch7_graph import Layer, Match, Mismatch
 
 
 def match_network(answers: list[Layer]) -> tuple[NetworkRecipe, dict[str, Tensor]]:
