@@ -52,6 +52,10 @@ def export(
     split: Annotated[str, typer.Option(help="--data: which part, train, val or test.")] = "val",
     annotations: Annotated[str, typer.Option(help="--data coco: the JSON file.")] = "",
     people: Annotated[int, typer.Option(min=0, help="Compare on at most so many people; 0: all.")] = 500,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WEIGHTS", help="--to web: offer this network, too; several times."),
+    ] = None,
     runtime: Annotated[
         Path | None,
         typer.Option(help="--to web: a copy of onnxruntime-web's npm package; else it is fetched."),
@@ -78,10 +82,11 @@ def export(
         raise IsADirectoryError(f"--json {json} is a folder, not a file")
     if to == "web":
         given = {"--int8": int8, "--decode-in-graph": decode_in_graph, "--check": check, "--data": data}
-        _export_web(weights, out, stacks, runtime, json, [name for name, used in given.items() if used])
+        wrong = [name for name, used in given.items() if used]
+        _export_web(weights, also or [], out, stacks, runtime, json, wrong)
         return
-    if runtime is not None:
-        raise ValueError("--runtime goes with --to web")
+    if runtime is not None or also:
+        raise ValueError(f"{'--also' if also else '--runtime'} goes with --to web")
     if check and data:
         raise ValueError("give --check PATH or --data, not both")
     if (root or annotations) and not data:
@@ -196,7 +201,13 @@ def _calibration(source: str, weights: str | None) -> "npt.NDArray[np.uint8]":
 
 
 def _export_web(
-    weights: str | None, out: Path | None, stacks: str, runtime: Path | None, json: str, wrong: list[str]
+    weights: str | None,
+    also: list[str],
+    out: Path | None,
+    stacks: str,
+    runtime: Path | None,
+    json: str,
+    wrong: list[str],
 ) -> None:
     if wrong:
         raise ValueError(f"{wrong[0]} does not go with --to web, whose page reads heatmaps and checks itself")
@@ -205,10 +216,14 @@ def _export_web(
     from hourglass.export.write import check_plain
     from hourglass.web.browser import write_web
     from hourglass.weights.load import load_pose_network
+    from hourglass.weights.published import bundled_networks
 
-    network, facts = load_pose_network(weights)
-    check_plain(network)
-    write_web(out, network, facts, stacks=_count(stacks), runtime=runtime, progress=_say)
+    names = [weights, *also] if weights is not None else [*bundled_networks(), *also]
+    networks = [load_pose_network(name) for name in names]
+    for network, _ in networks:
+        check_plain(network)
+    (network, facts), *others = networks
+    write_web(out, network, facts, stacks=_count(stacks), others=others, runtime=runtime, progress=_say)
     files = sorted(str(file) for file in out.rglob("*") if file.is_file())
     _write_json(json, {"out": str(out), "to": "web", "weights": facts.name, "stacks": stacks, "files": files})
     if json != "-":

@@ -7,6 +7,7 @@ from hourglass.core.files import reason
 
 DEFAULT = "hg2_small_192"
 HUB_FILE = "model.safetensors"
+_NO_JOINTS = ("people_finder",)
 FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".tar", ".onnx", ".xml")
 
 
@@ -14,6 +15,12 @@ def bundled_weights() -> dict[str, Path]:
     """Name to file of the weights that ship inside the package."""
     folder = Path(str(resources.files("hourglass.weights")))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def bundled_networks() -> list[str]:
+    """Names of the bundled networks that find joints, the default first."""
+    names = [name for name in bundled_weights() if name not in _NO_JOINTS]
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
 def resolve(name: str | Path | None = None) -> Path:

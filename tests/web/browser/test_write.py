@@ -1,6 +1,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,18 @@ def test_all_that_a_page_asks_for_is_there(folder: Path) -> None:
     page = (folder / "index.html").read_text()
     asked = set(re.findall(r'(?:src|href)="([^"#]+)"', page))
     told = json.loads((folder / "model.json").read_text())
-    asked |= {*told["files"], *told["runtime"]}
+    (network,) = told["networks"]
+    sizes = {
+        name: size for files in (network["files"], *told["runtimes"].values()) for name, size in files.items()
+    }
+    asked |= set(sizes)
     for path in (folder / "page").glob("*.js"):
         inner = re.findall(r'(?:from|import|URL\() ?"(\./|\.\./)([^"]+)"', path.read_text())
         asked |= {f"page/{name}" if up == "./" else name for up, name in inner}
-    asked |= {f"samples/{i}.jpg" for i in range(6)}
+    asked |= {f"samples/{name}.jpg" for name in (*range(6), "astronaut", "camera")}
     assert asked <= names
     assert names - asked == {"index.html", "model.json"}
-    for name, size in (told["files"] | told["runtime"]).items():
+    for name, size in sizes.items():
         assert (folder / name).stat().st_size == size
 
 
@@ -54,17 +59,17 @@ def test_the_page_is_the_servers_but_for_who_answers(folder: Path) -> None:
     served = page_files("hourglass.web.server")
     ours = {path.name: path.read_bytes() for path in (folder / "page").iterdir()}
     same = {name for name, content in served.items() if ours.get(name) == content}
-    assert set(served) - same == {"index.html", "api.js"}
+    assert set(served) - same == {"index.html", "api.js", "docs.html", "docs.js", "docs.css"}
 
 
 def test_the_network_is_the_weights_own(folder: Path) -> None:
-    told = json.loads((folder / "model.json").read_text())
+    (told,) = json.loads((folder / "model.json").read_text())["networks"]
     _, facts = load_network("hg2_small")
     assert (told["name"], told["stages"], told["heatmaps"]) == ("hg2_small", 2, True)
     assert told["input_px"] == facts.input_px
     assert told["skeleton"] == facts.skeleton.to_dict()
     assert told["passes"]["most"] == predictor.MAX_PASSES
-    model = (folder / "network" / "model.onnx").read_bytes()
+    model = (folder / "network" / "1" / "model.onnx").read_bytes()
     assert OnnxNetwork(model, Signature(facts.input_px, "heatmap", "fp32")) is not None
 
 
@@ -78,9 +83,22 @@ def test_terms_lie_beside_what_they_are_of(folder: Path) -> None:
 def test_fewer_stacks(make_network: Any, runtime: Path, tmp_path: Path) -> None:
     told: list[str] = []
     write_web(tmp_path / "a" / "b", *make_network(), stacks=1, progress=told.append)
-    assert json.loads((tmp_path / "a" / "b" / "model.json").read_text())["stages"] == 1
+    assert json.loads((tmp_path / "a" / "b" / "model.json").read_text())["networks"][0]["stages"] == 1
     assert told[-1] == "writing tiny as ONNX"
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+@pytest.mark.slow
+def test_several_networks(make_network: Any, runtime: Path, tmp_path: Path) -> None:
+    network, facts = make_network()
+    write_web(tmp_path / "web", network, facts, others=[(network, replace(facts, name="other"))])
+    told = json.loads((tmp_path / "web" / "model.json").read_text())["networks"]
+    assert [one["name"] for one in told] == ["tiny", "other"]
+    assert set(told[0]["files"]).isdisjoint(told[1]["files"])
+    assert all((tmp_path / "web" / name).is_file() for one in told for name in one["files"])
+    refused(
+        ValueError, "two networks are called tiny", tmp_path / "b", network, facts, others=[(network, facts)]
+    )
 
 
 def refused(error: type[Exception], says: str, target: Path, *network: Any, **options: Any) -> None:

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import resources
@@ -24,8 +24,8 @@ from hourglass.engines.onnx_engine import OnnxNetwork, convert
 from hourglass.inference import predictor
 from hourglass.inference.backends import make_runnable
 from hourglass.web.browser.graphs import check, reading, slim
-from hourglass.web.browser.runtime import FILES, runtime_files
-from hourglass.web.pages import SEEDS, model_json, page_files, sample_jpeg
+from hourglass.web.browser.runtime import runtime_files
+from hourglass.web.pages import PHOTOS, SEEDS, model_json, page_files, photo_jpeg, sample_jpeg
 from hourglass.weights.checkpoint import WeightFacts
 
 LARGEST_MB = 500
@@ -38,13 +38,15 @@ POLICY = "; ".join(
         "worker-src 'self' blob:",
         "style-src 'self'",
         "img-src 'self' blob: data:",
+        "media-src 'self' blob:",
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
     )
 )
 """The page's content security policy: it can reach nothing but its own host."""
-_RUNTIME = [f"runtime/{name}" for name in FILES]
+_RUNTIMES = {"wasm": "ort", "webgpu": "ort_webgpu"}
+"""What may run a network in a browser, and how its files are called, all of them in `runtime.FILES`."""
 _HEAD = f"""<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="referrer" content="no-referrer">"""
 
@@ -55,6 +57,7 @@ def write_web(
     facts: WeightFacts,
     *,
     stacks: int | None = None,
+    others: Sequence[tuple[nn.Module, WeightFacts]] = (),
     runtime: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -64,25 +67,43 @@ def write_web(
         folder: a new one, or one that is there and empty.
         network: of the weights, not an engine.
         stacks: use the first so many stacks only.
+        others: further networks that the page offers.
         runtime: a local copy of onnxruntime-web, its tarball or folder; by default it comes from npm.
         progress: is told what is being done.
 
     Raises EngineError for a network that can't be exported, is too large or answers otherwise than before,
-    RuntimeUnavailable (`runtime`), ValueError for stacks that it doesn't have, OSError naming the folder
-    when that is not empty or can't be written. Then there is no new folder.
+    RuntimeUnavailable (`runtime`), ValueError for stacks that it doesn't have and two networks of one name,
+    OSError naming the folder when that is not empty or can't be written. Then there is no new folder.
     """
     folder = Path(os.path.abspath(folder))
     _check_free(folder)
-    runnable, _ = make_runnable(network, facts, torch.device("cpu"), "torch", "fp32", stacks)
-    _check_size(runnable, facts)
+    offered = [(network, facts), *others]
+    names = [told.name for _, told in offered]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two networks are called {max(names, key=names.count)}: name each only once")
+    runnables = [
+        make_runnable(one, told, torch.device("cpu"), "torch", "fp32", stacks)[0] for one, told in offered
+    ]
+    for runnable, (_, told) in zip(runnables, offered, strict=True):
+        _check_size(runnable, told)
     files = {f"runtime/{name}": content for name, content in runtime_files(runtime, progress).items()}
     files |= _licences()
     progress("rendering the samples")
     samples = [sample_jpeg(number) for number in range(len(SEEDS))]
     files |= {f"samples/{number}.jpg": content for number, content in enumerate(samples)}
-    progress(f"writing {facts.name} as ONNX")
-    sizes = {name: len(files[name]) for name in _RUNTIME}
-    files |= _network_files(runnable.eval(), facts, stacks, samples, sizes)
+    files |= {f"samples/{name}.jpg": photo_jpeg(name) for name in PHOTOS}
+    models = []
+    for number, (runnable, (_, told)) in enumerate(zip(runnables, offered, strict=True), 1):
+        progress(f"writing {told.name} as ONNX")
+        sent, model = _network_files(runnable.eval(), told, stacks, samples, f"network/{number}")
+        files |= sent
+        models.append(model)
+    runtimes = {
+        name: {f"runtime/{file}": len(files[f"runtime/{file}"]) for file in (f"{stem}.js", f"{stem}.wasm")}
+        for name, stem in _RUNTIMES.items()
+    }
+    told_json = {"networks": models, "runtimes": runtimes}
+    files["model.json"] = json.dumps(told_json, allow_nan=False, indent=1).encode()
     page = page_files(__package__, _HEAD)
     files["index.html"] = page.pop("index.html")
     files |= {f"page/{name}": content for name, content in page.items()}
@@ -121,13 +142,9 @@ def _licences() -> dict[str, bytes]:
 
 
 def _network_files(
-    network: nn.Module,
-    facts: WeightFacts,
-    stacks: int | None,
-    samples: list[bytes],
-    runtime: dict[str, int],
-) -> dict[str, bytes]:
-    """Network, readings, and what the page is told of them and of the runtime's files with their sizes."""
+    network: nn.Module, facts: WeightFacts, stacks: int | None, samples: list[bytes], folder: str
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """A network's files in that folder of the page, itself and its readings, and what the page is told."""
     output = str(network.output)
     heatmaps = output != "coordinates"
     with torch.inference_mode():
@@ -137,18 +154,18 @@ def _network_files(
     check(OnnxNetwork(model, Signature(facts.input_px, output, "fp32")), network, facts, crops)
     # In the order in which the page asks for them: without a flip test and with it.
     readings = {
-        f"network/{name}.onnx": reading(facts, output, stages, flip_test)
+        f"{folder}/{name}.onnx": reading(facts, output, stages, flip_test)
         for name, flip_test in (("read", False), ("read_mirrored", True))
     }
-    sent = {"network/model.onnx": model, **readings}
-    facts_json = {
+    sent = {f"{folder}/model.onnx": model, **readings}
+    told = {
         **model_json(facts, heatmaps, len(stages) if heatmaps else 0),
+        "several": False,
         "calibration": _calibration(facts, stacks),
         "passes": _passes(),
         "files": {name: len(content) for name, content in sent.items()},
-        "runtime": runtime,
     }
-    return {**sent, "model.json": json.dumps(facts_json, allow_nan=False, indent=1).encode()}
+    return sent, told
 
 
 def _calibration(facts: WeightFacts, stacks: int | None) -> dict[str, Any] | None:
