@@ -1,7 +1,7 @@
 """The page: its files, shared or of the served or the exported one alone, the network's facts, and samples.
 
 `page/` holds everything but `api.js`, the one module that knows who answers: it gives `networks`, `load`,
-`pose`, `runsOn`, `readable`, `encoded` and `useKey`, by asking a server or by running the network where the page is.
+`pose`, `runsOn`, `readable`, `encoded` and `useKey`, by asking a server or by running the network itself.
 """
 
 import io

@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_nothing(
     def full(path: Path, content: bytes) -> int:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(write, "_network_files", lambda *_: {})
+    monkeypatch.setattr(write, "_network_files", lambda *_: ({}, {}))
     monkeypatch.setattr(Path, "write_bytes", full)
     refused(OSError, "cannot write .*web: No space left on device", tmp_path / "web", *make_network())
     assert list(tmp_path.iterdir()) == []
