@@ -27,7 +27,7 @@ def test_the_wider_network_answers_the_same_and_its_copies_learn_apart(recipe: N
         for before, after in zip(small.train(training)(crops), large.train(training)(crops), strict=True):
             torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
     large.zero_grad()
-    torch.stack(large(crops)).square().sum().backward()
+    torch.stack(large(crops)).square().sum().backward()  # type: ignore[no-untyped-call]
     gradients = large.get_parameter("hourglasses.0.up.0.conv2.weight").grad
     assert gradients is not None
     rows = gradients.flatten(1)
