@@ -234,7 +234,8 @@ class TrainRecipe:
     """steps between two log lines; values are read from the device only then"""
     seed: int = 0
     init: str = ""
-    """start from these weights (a file or a bundled name) instead of random ones"""
+    """start from these weights (a file or a bundled name) instead of random ones; those of a network that
+    differs in having fewer `features` are widened"""
     encoder: str = ""
     """`deeppose`, `chained`: start residual encoders from this file of torchvision's, such as ImageNet's"""
 
