@@ -18,7 +18,7 @@ SETTINGS = {"device": "cpu", "precision": "fp32", "flip_test": True, "backend": 
 
 def alone(weights: Path) -> Predictor:
     """What rows are compared with: crop by crop, since random joints feel the rounding."""
-    predictor = Predictor.from_pretrained(weights, "cpu", "fp32")
+    predictor = Predictor.from_pretrained(weights, "cpu", "fp32", detector=None)
     predictor.batch_size = 1
     return predictor
 

@@ -58,7 +58,11 @@ def test_help_shows_examples() -> None:
         (["{photos}", "{tmp}/out", "--actors", "0"], ValueError, "--actors is 0"),
         (["{photos}", "{tmp}/out", "--stacks", "few"], ValueError, "--stacks 'few'"),
         (["{photos}", "{tmp}/out", "--detector", "best"], FileNotFoundError, "there is no detector best"),
-        (["{photos}", "{tmp}/out", "--nms", "0.5"], ValueError, "--nms is about the people of --detector"),
+        (
+            ["{photos}", "{tmp}/out", "--nms", "0.5", "--detector", "none"],
+            ValueError,
+            "--nms is about several",
+        ),
         (["{photos}", "{tmp}/out", "--cpus-per-actor", "0"], ValueError, "--cpus-per-actor 0"),
         (["{photos}", "{tmp}/out", "--gpus-per-actor", "-1"], ValueError, "no negative GPUs"),
         (["{photos}", "{tmp}/out", "--precision", "int8"], ValueError, "exported with int8"),

@@ -108,6 +108,24 @@ def test_predictions_from_a_file_give_the_same(weights: Path, tmp_path: Path) ->
     )
 
 
+def test_all_sets_of_a_recipe_are_taken_together(weights: Path, tmp_path: Path) -> None:
+    file = tmp_path / "sets.yaml"
+    source = "{{name: synthetic, label: {0}, train_split: {0}, val_split: {0}, share: 0.5}}"
+    file.write_text(
+        "data: {skeleton: lsp14, sources: [" + ", ".join(map(source.format, ("val", "test"))) + "]}"
+    )
+    result = run(weights, "--recipe", file, "--people", 4, "--json", "-")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["people"] == 8
+    assert report["data"] == "val val, test test"
+    assert report["split"] == "val"
+    plain = tmp_path / "one.yaml"
+    plain.write_text("data: {name: synthetic}")
+    assert "has no data.sources" in refused(weights, "--recipe", plain)
+    assert "--predictions are of one set" in refused(weights, "--recipe", file, "--predictions", plain)
+
+
 def test_mistakes_are_told_before_the_network_runs(weights: Path, tmp_path: Path) -> None:
     assert "--out w.pth must end in .safetensors" in refused(weights, *MADE, "--out", "w.pth")
     assert "--diagram d.gif must end in .png" in refused(weights, *MADE, "--diagram", "d.gif")

@@ -126,7 +126,10 @@ def test_the_command_packs_coco(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "mpi"], "--data 'mpi' is not one of lspet, lsp, lsp_lspet, mpii, flic, coco, synthetic"),
+        (
+            ["--data", "mpi"],
+            "--data 'mpi' is not one of lspet, lsp, lsp_lspet, mpii, flic, coco, file, synthetic",
+        ),
         (["--data", "pack", "--root", "a.parquet"], "--data 'pack' is not one of"),
         (["--data", "mpii", "--root", "x", "--crop", "limbs"], "data.crop: limbs is no option of mpii"),
         (["--root", "x", "--sides", "person"], "data.sides: person is no option of lspet, but of flic"),

@@ -239,3 +239,22 @@ def test_mpii_counts_from_1(real_data: Path) -> None:
     assert found["origin"]["level"] == "ok"
     assert found["leaks"]["count"] == 0
     assert found["missing"]["level"] == "error"
+
+
+def test_each_source_of_a_recipe_is_looked_at(lspet: Path, tmp_path: Path) -> None:
+    plant(lspet, 3, "left_wrist", (500.0, 500.0))
+    recipe = tmp_path / "both.yaml"
+    recipe.write_text(
+        "data: {skeleton: lsp14, root: nowhere, sources: [{name: lspet, root: lspet}, "
+        "{name: lspet, label: again, root: lspet}, {name: synthetic, label: made}]}"
+    )
+    result = run(str(tmp_path), "--recipe", str(recipe), "--json", "r.json")
+    assert result.exit_code in (0, 1), result.exception
+    report = json.loads(Path("r.json").read_text())
+    assert list(report["sources"]) == ["lspet", "made"]
+    assert checks(report["sources"]["lspet"])["outside"]["count"] == 1
+    assert checks(report["sources"]["made"])["outside"]["count"] == 0
+    assert report["sources"]["lspet"]["sheet"] == "r_lspet.jpg"
+    assert Path("r_lspet.jpg").is_file()
+    assert result.exit_code == (1 if any(not s["can_start"] for s in report["sources"].values()) else 0)
+    assert "--recipe says" in str(run("x", "--recipe", str(recipe), "--data", "lsp").exception)

@@ -13,7 +13,7 @@ from coco_colours import CATEGORY, write_colours
 from colours import FACTS, RGB, Colours
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.coco import load_records, parse
-from hourglass.data.formats.coco_boxes import load_detections
+from hourglass.data.formats.coco_boxes import detections_of
 from hourglass.evaluation.evaluate import Predictions, predict_records
 from hourglass.evaluation.evaluate_coco import (
     check_labelled,
@@ -88,7 +88,7 @@ def test_detected_boxes_lead_to_joints_in_the_pictures_pixels(coco: SimpleNamesp
 
 
 def test_the_boxes_score_decides_between_two_answers(coco: SimpleNamespace) -> None:
-    found = load_detections(coco.annotations, coco.photos, coco.boxes)
+    found = detections_of(coco.file, coco.photos, coco.boxes)
     answer = predict_records(Colours().eval(), FACTS, found.records)
     sure = replace(found, scores=np.array([1.0, 1, 1, 1, 1, 1000]))
     # The sixth network score is 0, whatever the box says; give the joints some.

@@ -28,7 +28,7 @@ PEOPLE, BATCH, STEPS = 4, 2, 2
 
 SMALL = [
     *(f"data.people={PEOPLE}", "data.val_people=2", "data.workers=1"),
-    *(f"train.batch_size={BATCH}", f"train.length.steps={STEPS}", "train.precision=fp32", "train.init=''"),
+    *(f"train.batch_size={BATCH}", f"train.length.steps={STEPS}", "train.precision=fp32", "train.init="),
     *(f"train.validate_every.steps={STEPS}", f"train.checkpoint_every.steps={STEPS}", "train.log_every=1"),
 ]
 
@@ -40,7 +40,12 @@ WHOLE_PHOTOS = {"people_finder"}
 def small(name: str) -> Recipe:
     """The recipe with fewer channels, cells and people; its build, stacks, blocks, losses and laws stay."""
     recipe = load_recipe(BUNDLED[name])
-    keys = [*SMALL, "data.name=synthetic", f"data.skeleton={SKELETONS.get(recipe.data.name, 'lsp14')}"]
+    keys = [
+        *SMALL,
+        "data.sources=[]",
+        "data.name=synthetic",
+        f"data.skeleton={SKELETONS.get(recipe.data.name, 'lsp14')}",
+    ]
     if recipe.network.build in HOURGLASSES:
         # HG-Int supervises three levels on the way up; the others do with fewer.
         depth = 3 if recipe.network.build == "hg_int" else 2

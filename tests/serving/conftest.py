@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,14 @@ def predictor() -> Predictor:
     return new_predictor()
 
 
+@pytest.fixture
+def other_predictor() -> Predictor:
+    """Another network, which finds something else."""
+    predictor = new_predictor(stacks=3)
+    predictor.facts = replace(predictor.facts, name="other")
+    return predictor
+
+
 @pytest.fixture(scope="session")
 def photo() -> Picture:
     return render(134, height=160, width=120).image
@@ -57,15 +65,17 @@ def png(photo: Picture) -> bytes:
 
 @pytest.fixture
 def make_client() -> Iterator[MakeClient]:
-    """`make_client(predictor=None, **settings)` is a client of a running application."""
+    """`make_client(predictor=None, others=(), **settings)` is a client of a running application."""
     from starlette.testclient import TestClient
 
     from hourglass.serving.app import create_app
 
     with ExitStack() as open_clients:
 
-        def make(predictor: Predictor | None = None, **settings: Any) -> Any:
-            app = create_app(predictor or new_predictor(), Settings(**settings))
+        def make(
+            predictor: Predictor | None = None, others: tuple[Predictor, ...] = (), **settings: Any
+        ) -> Any:
+            app = create_app(predictor or new_predictor(), Settings(**settings), others)
             return open_clients.enter_context(TestClient(app, raise_server_exceptions=False))
 
         yield make

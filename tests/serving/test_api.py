@@ -11,6 +11,7 @@ pytest.importorskip("prometheus_client", reason="the extra `serve` is not instal
 
 from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor
+from hourglass.serving.settings import Settings
 from hourglass.web.pages import page_files
 
 PNG = {"Content-Type": "image/png"}
@@ -137,8 +138,8 @@ def test_openapi_tells_the_limits_and_every_route(make_client: Any) -> None:
     # The example must be a request that is answered.
     answer = client.post("/v1/pose", json=form["example"])
     assert len(people(answer)[0]["stages"]) == 2
-    for path in ("/docs", "/redoc"):
-        assert client.get(path).status_code == 404
+    assert client.get("/redoc").status_code == 404
+    assert client.get("/docs").content == page_files("hourglass.web.server")["docs.html"]
 
 
 def test_every_answer_that_openapi_describes_has_an_example_that_fits(make_client: Any) -> None:
@@ -265,7 +266,8 @@ def test_no_request_reaches_a_file(make_client: Any) -> None:
         assert client.get(path).status_code == 404
     for path in ("/samples/99.jpg", "/samples/-1.jpg", "/samples/x.jpg", "/samples/²..jpg"):
         assert client.get(path).status_code == 404
-    assert client.get("/samples/0.jpg").content[:3] == b"\xff\xd8\xff"
+    for name in ("0", "astronaut", "camera"):
+        assert client.get(f"/samples/{name}.jpg").content[:3] == b"\xff\xd8\xff"
 
 
 def test_a_network_of_coordinates_has_no_heatmaps(make_client: Any, png: bytes) -> None:
@@ -283,3 +285,93 @@ def test_a_network_of_coordinates_has_no_heatmaps(make_client: Any, png: bytes) 
     answer = client.post("/v1/pose", params={"stages": "true"}, content=png, headers=PNG)
     assert answer.status_code == 422
     assert "no heatmaps or stages" in answer.json()["error"]["message"]
+
+
+def test_several_networks_to_choose_from(
+    make_client: Any, photo: np.ndarray, png: bytes, predictor: Predictor, other_predictor: Predictor
+) -> None:
+    expected = {"tiny": predictor(photo)[0], "other": other_predictor(photo)[0]}
+    assert np.abs(expected["tiny"].keypoints - expected["other"].keypoints).max() > 1
+    client = make_client(predictor, (other_predictor,))
+    assert [one["name"] for one in client.get("/v1/models").json()["models"]] == ["tiny", "other"]
+    data = base64.b64encode(png).decode()
+    for name in ("tiny", "other"):
+        answers = [
+            client.post(f"/v1/pose?model={name}", content=png, headers=PNG),
+            client.post("/v1/pose", json={"images": [{"data": data}], "model": name}),
+            client.post("/v1/pose", files={"images": ("a.png", png)}, data={"model": name}),
+        ]
+        for answer in answers:
+            assert answer.json()["model"] == name
+            (person,) = answer.json()["images"][0]["people"]
+            np.testing.assert_allclose(Pose.from_dict(person).keypoints, expected[name].keypoints, atol=0.01)
+    assert client.post("/v1/pose", content=png, headers=PNG).json()["model"] == "tiny"
+    refused = client.post("/v1/pose?model=third", content=png, headers=PNG)
+    assert refused.status_code == 422
+    assert refused.json()["error"]["message"] == "model is none of this server's networks: tiny, other"
+    assert client.post("/v1/pose", json={"images": [{"data": data}], "model": 3}).status_code == 422
+    schema = client.get("/openapi.json").json()["paths"]["/v1/pose"]["post"]["parameters"]
+    assert {"type": "string", "enum": ["tiny", "other"]} in [one["schema"] for one in schema]
+    with pytest.raises(ValueError, match="two networks are called tiny"):
+        make_client(predictor, (predictor,))
+
+
+def test_head_tells_what_get_does_without_its_body(make_client: Any) -> None:
+    client = make_client()
+    for path in ("/", "/docs", "/healthz", "/readyz", "/metrics", "/v1/models"):
+        head, get = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == get.headers["content-type"]
+    locked = make_client(api_key="k")
+    assert locked.head("/metrics").status_code == 401
+    assert locked.head("/v1/models").status_code == 401
+    assert locked.head("/healthz").status_code == 200
+
+
+def test_other_pages_may_ask_only_where_they_are_named(make_client: Any, png: bytes) -> None:
+    ours, theirs = "https://example.org", "https://example.com"
+    closed, named, everybody = (
+        make_client(),
+        make_client(allow_origin=(ours,)),
+        make_client(allow_origin=("*",)),
+    )
+    allowed = "access-control-allow-origin"
+    for client, origin, told in (
+        (closed, ours, None),
+        (named, ours, ours),
+        (named, theirs, None),
+        (everybody, theirs, "*"),
+    ):
+        answer = client.post("/v1/pose", content=png, headers={**PNG, "Origin": origin})
+        assert answer.status_code == 200
+        assert answer.headers.get(allowed) == told
+        asked = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "x-api-key,content-type",
+        }
+        assert client.options("/v1/pose", headers=asked).headers.get(allowed) == told
+
+
+def test_below_a_proxys_path(make_client: Any, png: bytes) -> None:
+    client = make_client(root_path="/pose")
+    assert client.get("/openapi.json").json()["servers"] == [{"url": "/pose"}]
+    # Proxies that cut the path off and those that leave it on.
+    for before in ("", "/pose"):
+        assert client.post(f"{before}/v1/pose", content=png, headers=PNG).status_code == 200
+        for path in ("/", "/docs", "/page/main.js", "/healthz"):
+            assert client.get(f"{before}{path}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"allow_origin": ("example.org",)}, "--allow-origin 'example.org' is no origin"),
+        ({"allow_origin": ("https://example.org/a",)}, "without a path"),
+        ({"root_path": "pose"}, "--root-path 'pose' is no path"),
+        ({"root_path": "/pose/"}, "doesn't end with it"),
+    ],
+)
+def test_settings_that_cannot_be(setting: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Settings(**setting)

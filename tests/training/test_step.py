@@ -180,7 +180,9 @@ def test_the_device_path_trains_on_the_same_people(monkeypatch: pytest.MonkeyPat
     for where in ("loader", "device"):
         trainer, crops = begin(f"train.augment_on={where}", "augment.noise=0")
         assert trainer.augments_on_device == (where == "device")
-        found[where] = next(loop._batches(trainer, crops))
+        batch = next(loop._batches(trainer, crops))
+        assert isinstance(batch, Batch)
+        found[where] = batch
     assert torch.equal(found["loader"].keypoints, found["device"].keypoints)
     assert torch.equal(found["loader"].weight, found["device"].weight)
     off = (found["loader"].image.float() - found["device"].image.float()).abs()

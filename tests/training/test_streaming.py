@@ -19,7 +19,7 @@ SMALL = [
         "data.workers=1",
         "train.batch_size=8",
         "train.precision=fp32",
-        "train.init=''",
+        "train.init=",
     ),
     *("train.length.steps=8", "train.validate_every.steps=8", "train.checkpoint_every.steps=3"),
     "train.log_every=1",

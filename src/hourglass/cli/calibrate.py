@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from hourglass.core.skeleton import Skeleton
     from hourglass.core.structs import PersonRecord
     from hourglass.evaluation.calibrate import Study
     from hourglass.evaluation.evaluate import Predictions
@@ -27,6 +28,10 @@ def calibrate(
         str, typer.Option(help="Dataset's folder, the pack file, or COCO's photos ({split} is replaced).")
     ] = "",
     split: Annotated[str, typer.Option(help="People the network was not trained on.")] = "val",
+    recipe: Annotated[
+        str,
+        typer.Option(help="Instead of --data: the validation sets of this recipe's data.sources, together."),
+    ] = "",
     annotations: Annotated[str, typer.Option(help="coco: the JSON file; {split} in it is replaced.")] = "",
     category: Annotated[str, typer.Option(help="coco: which category, where several have keypoints.")] = "",
     people: Annotated[int, typer.Option(min=0, help="Only the first so many people; 0: all.")] = 0,
@@ -58,6 +63,8 @@ def calibrate(
 
     On real photos: hourglass calibrate hg2_small --data lspet --root data/lspet --out calibrated.safetensors
 
+    On several sets: hourglass calibrate people_hg2 --recipe people_hg2 --root data --out new.safetensors
+
     Then: hourglass predict photos --weights calibrated.safetensors
     """
     _check_places(out, diagram, json)
@@ -76,17 +83,22 @@ def calibrate(
             "then export those"
         )
     _, facts = load_weights(source)
-    recipe = DataRecipe(
-        name=data,
-        root=root,
-        annotations=annotations,
-        category=category,
-        skeleton=facts.skeleton.name,
-        people=people,
-    )
-    records = _records(recipe, split, people)
+    if recipe:
+        if predictions is not None:
+            raise ValueError("--predictions are of one set: give it with --data, not with --recipe")
+        records, name = _sources(recipe, root, people, facts.skeleton)
+    else:
+        one = DataRecipe(
+            name=data,
+            root=root,
+            annotations=annotations,
+            category=category,
+            skeleton=facts.skeleton.name,
+            people=people,
+        )
+        records, name = _records(one, split, people), f"{data} {split}"
     found = _predictions(source, facts, records, predictions, batch_size, device)
-    result = study(found, records, f"{data} {split}", folds, seed)
+    result = study(found, records, name, folds, seed)
     if out is not None:
         replace_facts(source, out, replace(facts, calibration=result.calibration))
     if diagram is not None:
@@ -95,7 +107,7 @@ def calibrate(
         "weights": facts.name,
         "skeleton": facts.skeleton.name,
         **result.report,
-        "split": split,
+        "split": "val" if recipe else split,
         "root": root,
         "out": None if out is None else str(out),
         "diagram": None if diagram is None else str(diagram),
@@ -126,6 +138,31 @@ def _records(recipe: Any, split: str, people: int) -> "list[PersonRecord]":
             f"the {split} split of {recipe.name} labels nobody's joints, so there is nothing to calibrate on"
         )
     return records[:people] if people else records
+
+
+def _sources(recipe: str, root: str, people: int, skeleton: "Skeleton") -> "tuple[list[PersonRecord], str]":
+    """The validation people of all sources of a recipe, numbered anew, and what to call them together."""
+    from dataclasses import replace
+
+    from hourglass.data.loading.records import load_sources
+    from hourglass.evaluation.evaluate import under_skeleton
+    from hourglass.recipe.recipe import find_recipe, load_recipe
+
+    data = load_recipe(find_recipe(recipe), [f"data.root={root}"] if root else []).data
+    if not data.sources:
+        raise ValueError(f"the recipe {recipe} has no data.sources; name one set with --data and --root")
+    sets = [
+        (source, records[:people] if people else records) for source, records in load_sources(data, False)
+    ]
+    if not sets:
+        raise ValueError(f"none of the data.sources of the recipe {recipe} has a val_split to calibrate on")
+    together = [
+        replace(record, image_id=f"{source.title}/{record.image_id}")
+        for source, records in sets
+        for record in under_skeleton(records, skeleton)[0]
+    ]
+    name = ", ".join(f"{source.title} {source.val_split}" for source, _ in sets)
+    return [replace(record, person_id=row) for row, record in enumerate(together)], name
 
 
 def _predictions(

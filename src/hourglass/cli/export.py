@@ -57,6 +57,10 @@ def export(
     split: Annotated[str, typer.Option(help="--data: which part, train, val or test.")] = "val",
     annotations: Annotated[str, typer.Option(help="--data coco: the JSON file.")] = "",
     people: Annotated[int, typer.Option(min=0, help="Compare on at most so many people; 0: all.")] = 500,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WEIGHTS", help="--to web: offer this network, too; several times."),
+    ] = None,
     runtime: Annotated[
         Path | None,
         typer.Option(help="--to web: a copy of onnxruntime-web's npm package; else it is fetched."),
@@ -89,10 +93,11 @@ def export(
             "--check": check,
             "--data": data,
         }
-        _export_web(weights, out, stacks, runtime, json, [name for name, used in given.items() if used])
+        wrong = [name for name, used in given.items() if used]
+        _export_web(weights, also or [], out, stacks, runtime, json, wrong)
         return
-    if runtime is not None:
-        raise ValueError("--runtime goes with --to web")
+    if runtime is not None or also:
+        raise ValueError(f"{'--also' if also else '--runtime'} goes with --to web")
     if check and data:
         raise ValueError("give --check PATH or --data, not both")
     if (root or annotations) and not data:
@@ -235,7 +240,13 @@ def _calibration(source: str, weights: str | None) -> "npt.NDArray[np.uint8]":
 
 
 def _export_web(
-    weights: str | None, out: Path | None, stacks: str, runtime: Path | None, json: str, wrong: list[str]
+    weights: str | None,
+    also: list[str],
+    out: Path | None,
+    stacks: str,
+    runtime: Path | None,
+    json: str,
+    wrong: list[str],
 ) -> None:
     if wrong:
         raise ValueError(f"{wrong[0]} does not go with --to web, whose page reads heatmaps and checks itself")
@@ -244,12 +255,16 @@ def _export_web(
     from hourglass.engines import onnx_file
     from hourglass.web.browser.write import check_free, write_web
     from hourglass.weights.exported import exported_facts
+    from hourglass.weights.published import bundled_networks
 
     check_free(out)
-    with _onnx_file(weights, _count(stacks)) as path:
-        model, text, signature = onnx_file.read(path)
-        facts = exported_facts(path, text, signature)
-    write_web(out, model, facts, signature, runtime=runtime, progress=_say)
+    networks = []
+    for name in [weights, *also] if weights is not None else [*bundled_networks(), *also]:
+        with _onnx_file(name, _count(stacks)) as path:
+            model, text, signature = onnx_file.read(path)
+            networks.append((model, exported_facts(path, text, signature), signature))
+    facts = networks[0][1]
+    write_web(out, networks, runtime=runtime, progress=_say)
     files = sorted(str(file) for file in out.rglob("*") if file.is_file())
     _write_json(json, {"out": str(out), "to": "web", "weights": facts.name, "stacks": stacks, "files": files})
     if json != "-":

@@ -10,7 +10,7 @@ from hourglass.cli.options import DETECTOR_HELP, MIN_SCORE_HELP
 def serve(
     weights: Annotated[
         str | None,
-        typer.Argument(metavar="[WEIGHTS]", help="Bundled name, file, folder or hub id; else the default."),
+        typer.Argument(metavar="[WEIGHTS]", help="Bundled name, file, folder or hub id; else all bundled."),
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")
@@ -31,6 +31,19 @@ def serve(
     ] = True,
     detector: Annotated[str | None, typer.Option(metavar="NAME|FILE", help=DETECTOR_HELP)] = None,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WEIGHTS", help="Offer this network, too; may be given several times."),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="Let pages of https://host ask, too (CORS); * for all; several times."
+        ),
+    ] = None,
+    root_path: Annotated[
+        str, typer.Option(metavar="PATH", help="Where a proxy puts the server, such as /pose.")
+    ] = "",
     api_key: Annotated[
         str, typer.Option(envvar="HOURGLASS_API_KEY", show_envvar=True, help="What clients must know.")
     ] = "",
@@ -55,6 +68,8 @@ def serve(
 
     Example: hourglass serve
 
+    Several networks to choose from: hourglass serve my.safetensors --also hg2_small
+
     With another detector for pictures without boxes: hourglass serve --detector yolox-tiny
 
     Then: curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' localhost:8000/v1/pose
@@ -76,6 +91,8 @@ def serve(
         timeout_s=timeout_s,
         memory_mb=memory_mb,
         flip_test=flip_test,
+        allow_origin=tuple(allow_origin or ()),
+        root_path=root_path,
     )
     _check_extra()
 
@@ -86,20 +103,34 @@ def serve(
         from hourglass.inference.predictor import Predictor
         from hourglass.serving.app import create_app
 
-        predictor = Predictor.from_pretrained(
-            weights,
-            device,
-            precision,  # type: ignore[arg-type]  # checked there, as the next one
-            backend=backend,  # type: ignore[arg-type]
-            calibration=calibrate(calibration, weights) if precision == "int8" and calibration else None,
-            detector=open_detector(detector, min_score),
-        )
-        app = create_app(predictor, settings)
+        finder = open_detector(detector, min_score)
+        predictors = [
+            Predictor.from_pretrained(
+                name,
+                device,
+                precision,  # type: ignore[arg-type]  # checked there, as the next one
+                backend=backend,  # type: ignore[arg-type]
+                calibration=calibrate(calibration, name) if precision == "int8" and calibration else None,
+                detector=finder,
+            )
+            for name in _networks(weights, also or [])
+        ]
+        predictor = predictors[0]
+        app = create_app(predictor, settings, predictors[1:])
         if not api_key and not _is_loopback(listening.getsockname()[0]):
             typer.echo("hourglass: anybody who reaches this address is answered: give an --api-key", err=True)
         listening.listen()  # whoever comes from now on waits until the loop runs, which is soon
         typer.echo(f"{predictor.facts.name} answers at {url_of(listening)} (Ctrl-C ends it)", err=True)
         run(app, listening, settings)
+
+
+def _networks(weights: str | None, also: list[str]) -> list[str | None]:
+    """What is offered, the first one first; without a name all that are bundled."""
+    from hourglass.weights.published import bundled_networks
+
+    if weights is None:
+        return [*bundled_networks(), *also]
+    return [weights, *also]
 
 
 def _check_extra() -> None:

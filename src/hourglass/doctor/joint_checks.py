@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from hourglass.core.arrays import Float64Array
-from hourglass.data.formats.crops import BOX_MARGIN, OUTSIDE_SHARE
+from hourglass.data.formats.person_scale import BOX_MARGIN, OUTSIDE_SHARE
 from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
 from hourglass.doctor.people import Body, People, box_side_px, relative, robust_z
 

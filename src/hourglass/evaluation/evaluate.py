@@ -19,7 +19,7 @@ from hourglass.core.arrays import RGB
 from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import OCCLUDED, VISIBLE, PersonRecord
-from hourglass.data.formats.crops import BOX_MARGIN
+from hourglass.data.formats.person_scale import BOX_MARGIN
 from hourglass.data.formats.skeleton_map import describe_map
 from hourglass.data.loading.ahead import ahead
 from hourglass.data.loading.images import read_image

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,7 @@ from hourglass.serving.requests import Ask, read_ask
 from hourglass.serving.responses import answer_json
 from hourglass.serving.settings import Refused, Settings
 from hourglass.serving.uploads import Budget, Loan, decoded_bytes, loan, prepare, read_body
-from hourglass.web.pages import KINDS, SEEDS, model_json, page_files, sample_jpeg
+from hourglass.web.pages import KINDS, PHOTOS, SEEDS, model_json, page_files, photo_jpeg, sample_jpeg
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -27,27 +27,62 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
+class Network:
+    """One network that answers: its predictor, what is told of it, and its batches."""
+
+    def __init__(self, predictor: Predictor, settings: Settings, metrics: Metrics) -> None:
+        predictor.batch_size = settings.batch_size
+        facts = model_json(predictor.facts, predictor.runner.heatmaps, _warm_up(predictor))
+        self.predictor = predictor
+        self.model = {**facts, "several": predictor.detector is not None}
+        self.batcher = Batcher(predictor, settings.batch_ms, settings.queue, metrics.batch)
+
+
 class Service:
-    """One network at work: everything between a request's bytes and its answer, apart from HTTP.
+    """Networks at work: everything between a request's bytes and its answer, apart from HTTP.
 
     Args:
-        predictor: answers; its batch size becomes the settings'.
+        predictor: answers where a request names no network; its batch size becomes the settings'.
+        others: answer the requests that name their network.
+
+    Raises ValueError for two networks of one name.
     """
 
-    def __init__(self, predictor: Predictor, settings: Settings) -> None:
-        self.predictor = predictor
+    def __init__(self, predictor: Predictor, settings: Settings, others: Sequence[Predictor] = ()) -> None:
+        names = [one.facts.name for one in (predictor, *others)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two networks are called {max(names, key=names.count)}: name each only once")
         self.settings = settings
         self.metrics = Metrics()
         self.budget = Budget(int(settings.memory_mb * 1e6))
-        predictor.batch_size = settings.batch_size
-        self.model = model_json(predictor.facts, predictor.runner.heatmaps, _warm_up(predictor))
-        self.batcher = Batcher(predictor, settings.batch_ms, settings.queue, self.metrics.batch)
+        self.networks = {one.facts.name: Network(one, settings, self.metrics) for one in (predictor, *others)}
+        self._first = self.networks[predictor.facts.name]
         self._threads = ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2)), "hourglass-pictures")
+
+    @property
+    def predictor(self) -> Predictor:
+        """The one that answers where a request names none."""
+        return self._first.predictor
+
+    @property
+    def batcher(self) -> Batcher:
+        """Of the network that answers where a request names none; its places are those of all requests."""
+        return self._first.batcher
+
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        """What is told of each network, the first one first."""
+        return [network.model for network in self.networks.values()]
+
+    @property
+    def alive(self) -> bool:
+        """Whether every network answers."""
+        return all(network.batcher.alive for network in self.networks.values())
 
     @property
     def ready(self) -> bool:
         """Whether the next request would be answered."""
-        return self.batcher.alive and not self.batcher.full
+        return self.alive and not self.batcher.full
 
     async def pose(self, request: Any) -> bytes:
         """The JSON that answers a Starlette request; raises Refused."""
@@ -61,33 +96,41 @@ class Service:
                 return await self._answer(kind, body, query, held)
 
     async def _answer(self, kind: str, body: bytes, query: list[tuple[str, str]], held: Loan) -> bytes:
-        ask, decoded = await self._in_thread(self._read, kind, body, query)
+        ask, network, decoded = await self._in_thread(self._read, kind, body, query)
         held.take(decoded)
-        pictures = await self._in_thread(prepare, ask.uploads, self.predictor, self.settings.max_boxes)
+        pictures = await self._in_thread(prepare, ask.uploads, network.predictor, self.settings.max_boxes)
         flip_test = self.settings.flip_test if ask.flip_test is None else ask.flip_test
         job = Job(pictures, flip_test, ask.heatmaps or ask.stages)
-        future = self.batcher.submit(job)
+        future = network.batcher.submit(job)
         try:
             poses = await asyncio.wait_for(asyncio.wrap_future(future), self.settings.timeout_s)
         except asyncio.TimeoutError:
             text = f"no answer within {self.settings.timeout_s:g} s; try again"
             raise Refused(503, text, 5) from None
-        facts = self.predictor.facts
+        facts = network.predictor.facts
         return await self._in_thread(lambda: _encode(answer_json(ask, pictures, poses, facts)))
 
-    def _read(self, kind: str, body: bytes, query: list[tuple[str, str]]) -> tuple[Ask, int]:
+    def _read(self, kind: str, body: bytes, query: list[tuple[str, str]]) -> tuple[Ask, Network, int]:
         ask = read_ask(kind, body, query, self.settings)
-        if (ask.heatmaps or ask.stages) and not self.model["heatmaps"]:
-            raise Refused(422, f"{self.model['name']} answers with coordinates: it has no heatmaps or stages")
-        return ask, decoded_bytes(ask.uploads, self.settings)
+        network = self._first if ask.model is None else self.networks.get(ask.model)
+        if network is None:
+            raise Refused(422, f"model is none of this server's networks: {', '.join(self.networks)}")
+        if (ask.heatmaps or ask.stages) and not network.model["heatmaps"]:
+            name = network.model["name"]
+            raise Refused(422, f"{name} answers with coordinates: it has no heatmaps or stages")
+        return ask, network, decoded_bytes(ask.uploads, self.settings)
 
     async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    async def sample(self, number: int) -> bytes:
-        """A rendered sample as JPEG; raises Refused (404) past the last."""
+    async def sample(self, name: str) -> bytes:
+        """A photo by name or a rendered sample by number, as JPEG; raises Refused (404) for others."""
+        if name in PHOTOS:
+            return photo_jpeg(name)
+        number = int(name) if name.isascii() and name.isdigit() and len(name) < 4 else -1
         if not 0 <= number < len(SEEDS):
-            raise Refused(404, f"there are {len(SEEDS)} samples, 0 to {len(SEEDS) - 1}")
+            known = f"{', '.join(PHOTOS)}, and 0 to {len(SEEDS) - 1}"
+            raise Refused(404, f"there is no such sample; there are {known}")
         return await self._in_thread(sample_jpeg, number)
 
     def metrics_text(self) -> tuple[bytes, str]:
@@ -98,20 +141,25 @@ class Service:
 
     def close(self) -> None:
         """Answer what is inside, then stop."""
-        self.batcher.close()
+        for network in self.networks.values():
+            network.batcher.close()
         self._threads.shutdown()
 
 
-def create_app(predictor: Predictor, settings: Settings | None = None) -> "FastAPI":
-    """The ASGI application around a predictor, which nothing else may run from now on.
+def create_app(
+    predictor: Predictor, settings: Settings | None = None, others: Sequence[Predictor] = ()
+) -> "FastAPI":
+    """The ASGI application around predictors, which nothing else may run from now on.
 
     Its `state.service` is the `Service`. Raises ImportError where the extra `serve` is not installed.
     """
     from fastapi import FastAPI
+    from fastapi.middleware.cors import CORSMiddleware
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
 
-    service = Service(predictor, settings or Settings())
+    settings = settings or Settings()
+    service = Service(predictor, settings, others)
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
@@ -130,12 +178,20 @@ def create_app(predictor: Predictor, settings: Settings | None = None) -> "FastA
         title="hourglass",
         version=_version(),
         summary="2D human pose estimation with Stacked Hourglass networks",
-        docs_url=None,  # its page loads scripts from elsewhere
+        docs_url=None,  # FastAPI's page loads scripts from elsewhere; ours is `web/server/docs.html`
         redoc_url=None,
         lifespan=lifespan,
         exception_handlers={Refused: refused, HTTPException: http_error},
     )
-    app.add_middleware(Guard, metrics=service.metrics)
+    if settings.allow_origin:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.allow_origin),
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After"],
+        )
+    app.add_middleware(Guard, metrics=service.metrics, root_path=settings.root_path)
     app.state.service = service
     _add_api(app, service)
     _add_page(app, service)
@@ -162,10 +218,10 @@ def _add_api(app: Any, service: Service) -> None:
         return Response(await service.pose(request), media_type="application/json")
 
     def models() -> Response:
-        return JSONResponse({"models": [service.model]})
+        return JSONResponse({"models": service.models})
 
     def healthz() -> Response:
-        if not service.batcher.alive:
+        if not service.alive:
             raise Refused(503, "the network has stopped answering", 5)
         return JSONResponse({"status": "alive"})
 
@@ -186,16 +242,16 @@ def _add_api(app: Any, service: Service) -> None:
         summary="Joints of the people in pictures",
         dependencies=locked,
         responses=openapi.pose_responses(),
-        openapi_extra=openapi.pose_request(settings),
+        openapi_extra=openapi.pose_request(settings, tuple(service.networks)),
         **add,
     )
     app.add_api_route(
         "/v1/models",
         models,
         methods=["GET"],
-        summary="The network that answers",
+        summary="The networks that answer, the first where a request names none",
         dependencies=locked,
-        responses=openapi.responses(openapi.MODELS, {"models": [service.model]}, 401),
+        responses=openapi.responses(openapi.MODELS, {"models": service.models}, 401),
         **add,
     )
     watch: dict[str, Any] = {"response_model": None, "tags": ["watching"], "methods": ["GET"]}
@@ -214,6 +270,12 @@ def _add_api(app: Any, service: Service) -> None:
         response_class=Response,
         **watch,
     )
+    # Apart, so that the API's description names each address once.
+    heads = {"/v1/models": models, "/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+    for path, answer in heads.items():
+        guarded = locked if path in ("/v1/models", "/metrics") else []
+        add_head: dict[str, Any] = {"methods": ["HEAD"], "include_in_schema": False, "response_model": None}
+        app.add_api_route(path, answer, dependencies=guarded, **add_head)
 
 
 def _add_page(app: Any, service: Service) -> None:
@@ -221,23 +283,23 @@ def _add_page(app: Any, service: Service) -> None:
 
     # Read once, so that no request can name a path.
     files = page_files("hourglass.web.server")
+    names = {"/": "index.html", "/docs": "docs.html"}
 
     def page_file(request: Request) -> Response:
-        name = request.path_params.get("name", "index.html")
+        name = request.path_params.get("name", names.get(request.scope["route"].path, ""))
         if name not in files:
             raise Refused(404, "there is nothing at this address")
         kind = KINDS[os.path.splitext(name)[1]]
         return Response(files[name], media_type=kind, headers={"Cache-Control": "no-cache"})
 
     async def sample(request: Request) -> Response:
-        text = request.path_params["number"]
-        number = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else -1
-        return Response(await service.sample(number), media_type="image/jpeg")
+        return Response(await service.sample(request.path_params["name"]), media_type="image/jpeg")
 
     hidden: dict[str, Any] = {"include_in_schema": False, "methods": ["GET", "HEAD"], "response_model": None}
-    app.add_api_route("/", page_file, **hidden)
+    for path in names:
+        app.add_api_route(path, page_file, **hidden)
     app.add_api_route("/page/{name}", page_file, **hidden)
-    app.add_api_route("/samples/{number}.jpg", sample, **hidden)
+    app.add_api_route("/samples/{name}.jpg", sample, **hidden)
 
 
 def _warm_up(predictor: Predictor) -> int:

@@ -61,6 +61,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self' blob: data:",
+        "media-src 'self' blob:",
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -81,14 +82,17 @@ HEADERS = (
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: App, metrics: Metrics) -> None:
+    def __init__(self, app: App, metrics: Metrics, root_path: str = "") -> None:
         self.app = app
         self.metrics = metrics
+        self.root_path = root_path
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        # Routes are found with this path before them and without, as proxies leave it on or cut it off.
+        scope["root_path"] = self.root_path
         began_s, status = time.monotonic(), 0
 
         async def guarded(message: Message) -> None:

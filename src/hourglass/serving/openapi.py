@@ -1,5 +1,6 @@
 """What `/openapi.json` says of the API, beyond what FastAPI reads off the code."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from hourglass.serving.settings import Settings
@@ -141,6 +142,10 @@ MODELS: Schema = {
                     "input_px": {"type": "integer"},
                     "stages": {"type": "integer", "description": "Stacks whose answers can be had."},
                     "heatmaps": {"type": "boolean"},
+                    "several": {
+                        "type": "boolean",
+                        "description": "Whether several people are found where no boxes are given.",
+                    },
                     "skeleton": {"type": "object"},
                 },
             },
@@ -229,8 +234,9 @@ def pose_responses() -> dict[int | str, dict[str, Any]]:
     return responses(POSES, _EXAMPLE, 400, 401, 408, 413, 415, 422, 500, 503)
 
 
-def pose_request(settings: Settings) -> dict[str, Any]:
-    """Parameters and bodies of `POST /v1/pose`, with the server's own limits."""
+def pose_request(settings: Settings, models: Sequence[str]) -> dict[str, Any]:
+    """Parameters and bodies of `POST /v1/pose`, with the server's own limits and networks."""
+    model = {"type": "string", "enum": list(models), "description": "Which network answers; else the first."}
     flag = {"type": "boolean"}
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "query", "required": False, "description": text, "schema": flag}
@@ -245,6 +251,15 @@ def pose_request(settings: Settings) -> dict[str, Any]:
             "Without, the picture is taken to show one person.",
             "schema": {"type": "string"},
             "example": "40,30,200,420;260,25,190,430",
+        }
+    )
+    parameters.append(
+        {
+            "name": "model",
+            "in": "query",
+            "required": False,
+            "description": model["description"],
+            "schema": {"type": "string", "enum": list(models)},
         }
     )
     boxes = {"type": ["array", "null"], "items": BOX, "maxItems": settings.max_boxes}
@@ -265,6 +280,7 @@ def pose_request(settings: Settings) -> dict[str, Any]:
         "properties": {
             "images": {"type": "array", "minItems": 1, "maxItems": settings.max_images, "items": picture},
             **{name: {**flag, "description": text} for name, text in _FLAG_TEXT.items()},
+            "model": model,
         },
     }
     as_form = {
@@ -278,6 +294,7 @@ def pose_request(settings: Settings) -> dict[str, Any]:
             },
             "boxes": {"type": "string", "description": "JSON: for each picture a list of boxes, or null."},
             **dict.fromkeys(_FLAG_TEXT, flag),
+            "model": model,
         },
     }
     raw = {"schema": {"type": "string", "format": "binary"}}

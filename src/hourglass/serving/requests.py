@@ -16,6 +16,8 @@ Rows = tuple[tuple[float, float, float, float], ...]
 """People's boxes: x, y, width, height in the picture's pixels."""
 
 FLAGS = ("heatmaps", "stages", "flip_test")
+_Options = dict[str, bool | str]
+"""What was asked beside pictures and boxes: flags, and `model`, the name of a network."""
 _HEADERS = BytesHeaderParser()
 _MOST_MARKS = 40_000
 """Commas and brackets in a JSON body. Far more than pictures and boxes need; each may cost 70 bytes."""
@@ -39,12 +41,14 @@ class Ask:
         heatmaps: send every stack's heatmaps.
         stages: send every stack's own joints.
         flip_test: None leaves it to the server.
+        model: the network's name; None leaves it to the server.
     """
 
     uploads: tuple[Upload, ...]
     heatmaps: bool = False
     stages: bool = False
     flip_test: bool | None = None
+    model: str | None = None
 
 
 def read_ask(content_type: str, body: bytes, query: Sequence[tuple[str, str]], settings: Settings) -> Ask:
@@ -59,17 +63,17 @@ def read_ask(content_type: str, body: bytes, query: Sequence[tuple[str, str]], s
     """
     kind, _, parameters = content_type.partition(";")
     kind = kind.strip().lower()
-    flags, boxes = _read_query(query)
+    options, boxes = _read_query(query)
     if kind.startswith("image/") or kind == "application/octet-stream":
         ask = Ask((Upload(body, boxes),))
     elif boxes is not None:
         raise Refused(422, "boxes in the address belong to a single picture that is sent as it is")
     elif kind == "multipart/form-data":
         ask, own = _from_multipart(parameters, body, settings)
-        flags = {**flags, **own}
+        options = {**options, **own}
     elif kind == "application/json":
         ask, own = _from_json(body)
-        flags = {**flags, **own}
+        options = {**options, **own}
     else:
         raise Refused(
             415,
@@ -77,8 +81,15 @@ def read_ask(content_type: str, body: bytes, query: Sequence[tuple[str, str]], s
             "or base64 as application/json",
         )
     _check_counts(ask, settings)
-    heatmaps, stages = flags.get("heatmaps", False), flags.get("stages", False)
-    return Ask(ask.uploads, heatmaps, stages, flags.get("flip_test"))
+    flags = {key: value for key, value in options.items() if isinstance(value, bool)}
+    model = options.get("model")
+    return Ask(
+        ask.uploads,
+        flags.get("heatmaps", False),
+        flags.get("stages", False),
+        flags.get("flip_test"),
+        model if isinstance(model, str) else None,
+    )
 
 
 def _check_counts(ask: Ask, settings: Settings) -> None:
@@ -93,18 +104,26 @@ def _check_counts(ask: Ask, settings: Settings) -> None:
         raise Refused(413, f"the request asks for {boxes} people; {settings.max_boxes} is the most")
 
 
-def _read_query(query: Sequence[tuple[str, str]]) -> tuple[dict[str, bool], Rows | None]:
-    flags: dict[str, bool] = {}
+def _read_query(query: Sequence[tuple[str, str]]) -> tuple[_Options, Rows | None]:
+    options: _Options = {}
     boxes: Rows | None = None
     for key, text in query:
-        if key in FLAGS:
-            flags[key] = _flag(key, text)
+        if key in (*FLAGS, "model"):
+            options[key] = _option(key, text)
         elif key == "boxes":
             boxes = _boxes_of_text(text)
         else:
-            known = ", ".join(("boxes", *FLAGS))
+            known = ", ".join(("boxes", *FLAGS, "model"))
             raise Refused(422, f"the option {_shown(key)} is not one of {known}")
-    return flags, boxes
+    return options, boxes
+
+
+def _option(key: str, value: Any) -> bool | str:
+    if key != "model":
+        return _flag(key, value)
+    if not isinstance(value, str):
+        raise Refused(422, f"model is {_shown(value)}; it must be a network's name")
+    return value
 
 
 def _boxes_of_text(text: str) -> Rows:
@@ -154,16 +173,16 @@ def _flag(key: str, value: Any) -> bool:
     raise Refused(422, f"{key} is {_shown(value)}; it must be true or false")
 
 
-def _from_json(body: bytes) -> tuple[Ask, dict[str, bool]]:
+def _from_json(body: bytes) -> tuple[Ask, _Options]:
     # Base64 has none of these, so that they count what the parser would have to build.
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MOST_MARKS:
         raise Refused(413, "the JSON body holds far more values than pictures and boxes need")
     raw = _loads(body, "the body")
     if not isinstance(raw, dict) or not isinstance(raw.get("images"), list):
         raise Refused(422, 'the JSON body must be {"images": [{"data": base64, "boxes": [[x, y, w, h]]}]}')
-    _only(raw, ("images", *FLAGS), "the body")
+    _only(raw, ("images", *FLAGS, "model"), "the body")
     uploads = tuple(_upload(entry, i) for i, entry in enumerate(raw["images"], 1))
-    return Ask(uploads), {key: _flag(key, raw[key]) for key in FLAGS if key in raw}
+    return Ask(uploads), {key: _option(key, raw[key]) for key in (*FLAGS, "model") if key in raw}
 
 
 def _upload(entry: Any, number: int) -> Upload:
@@ -186,19 +205,19 @@ def _upload(entry: Any, number: int) -> Upload:
     return Upload(content, None if boxes is None else _rows(boxes, f"{where}: boxes"), _plain_name(name))
 
 
-def _from_multipart(parameters: str, body: bytes, settings: Settings) -> tuple[Ask, dict[str, bool]]:
+def _from_multipart(parameters: str, body: bytes, settings: Settings) -> tuple[Ask, _Options]:
     uploads: list[Upload] = []
-    flags: dict[str, bool] = {}
+    options: _Options = {}
     boxes: list[Rows | None] | None = None
-    for field, name, content in _parts(parameters, body, settings.max_images + len(FLAGS) + 2):
+    for field, name, content in _parts(parameters, body, settings.max_images + len(FLAGS) + 3):
         if name is not None:
             uploads.append(Upload(content, None, _plain_name(name)))
-        elif field in FLAGS:
-            flags[field] = _flag(field, content.decode("utf-8", "replace"))
+        elif field in (*FLAGS, "model"):
+            options[field] = _option(field, content.decode("utf-8", "replace"))
         elif field == "boxes":
             boxes = _boxes_of_field(content)
         else:
-            known = ", ".join(("boxes", *FLAGS))
+            known = ", ".join(("boxes", *FLAGS, "model"))
             raise Refused(
                 422, f"the field {_shown(field)} is neither a file nor one of {known}; files need a file name"
             )
@@ -208,7 +227,7 @@ def _from_multipart(parameters: str, body: bytes, settings: Settings) -> tuple[A
                 422, f"boxes has {len(boxes)} entries for {len(uploads)} pictures; null stands for none"
             )
         uploads = [replace(upload, boxes=b) for upload, b in zip(uploads, boxes, strict=True)]
-    return Ask(tuple(uploads)), flags
+    return Ask(tuple(uploads)), options
 
 
 def _boxes_of_field(content: bytes) -> list[Rows | None]:

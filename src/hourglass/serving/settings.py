@@ -1,6 +1,10 @@
 """What a server allows, and the answer to whoever asks for more."""
 
+import re
 from dataclasses import dataclass
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:]+\](:\d{1,5})?")
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 class Refused(Exception):
@@ -36,6 +40,8 @@ class Settings:
             answer.
         memory_mb: of bodies and decoded pictures of all requests together, in 10^6 bytes.
         flip_test: whether answers are averaged with the mirrored picture's where a request doesn't say.
+        allow_origin: pages of other hosts that may ask, such as `https://example.org`; `*` for all.
+        root_path: where a proxy puts the server below its host's root, such as `/pose`.
 
     Raises ValueError, naming the option, for a number that can't be.
     """
@@ -51,6 +57,8 @@ class Settings:
     timeout_s: float = 30
     memory_mb: float = 1024
     flip_test: bool = True
+    allow_origin: tuple[str, ...] = ()
+    root_path: str = ""
 
     def __post_init__(self) -> None:
         for name in ("max_images", "max_boxes", "queue", "batch_size"):
@@ -68,6 +76,16 @@ class Settings:
             )
         if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
             raise ValueError("--api-key may hold printable ASCII characters only")
+        for origin in self.allow_origin:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"--allow-origin {origin!r} is no origin: give https://host or http://host:port, without "
+                    "a path, or * for every page"
+                )
+        if self.root_path and not _PATH.fullmatch(self.root_path):
+            raise ValueError(
+                f"--root-path {self.root_path!r} is no path: it begins with / and doesn't end with it"
+            )
 
     @property
     def max_bytes(self) -> int:

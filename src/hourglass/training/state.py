@@ -2,9 +2,9 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from hourglass.weights.checkpoint import load_checkpoint, save_checkpoint
 from hourglass.weights.convert.torchvision_resnet import encoder_state
 from hourglass.weights.facts import WeightFacts, WeightsError
 from hourglass.weights.load import facts_of, load_network
+from hourglass.weights.widen import widen
 
 
 def hourglasses_of(network: nn.Module) -> list[nn.Module]:
@@ -187,15 +188,18 @@ def _first_network(recipe: Recipe, skeleton: Skeleton) -> nn.Module:
     network = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
     if recipe.train.init:
         start, start_facts = load_network(recipe.train.init)
-        known = start.state_dict()
+        known: Mapping[str, Tensor] = start.state_dict()
         try:
+            if recipe.network == replace(start_facts.network, features=recipe.network.features):
+                wide = build_network(recipe.network, start_facts.skeleton)
+                known = widen(known, wide.state_dict(), len(start_facts.skeleton))
             network.load_state_dict(
                 {
                     name: _for_joints(known[name], tensor, start_facts.skeleton, skeleton)
                     for name, tensor in network.state_dict().items()
                 }
             )
-        except (RuntimeError, KeyError) as error:
+        except (RuntimeError, KeyError, ValueError) as error:
             raise WeightsError(f"{recipe.train.init} is another network than the recipe's") from error
     if recipe.train.encoder:
         depth = int(recipe.network.backbone.removeprefix("resnet"))

@@ -1,7 +1,7 @@
 """The page: its files, shared or of the served or the exported one alone, the network's facts, and samples.
 
-`page/` holds everything but `api.js`, the one module that knows who answers: it gives `model`, `pose`,
-`readable` and `useKey`, by asking a server or by running the network where the page is.
+`page/` holds everything but `api.js`, the one module that knows who answers: it gives `networks`, `load`,
+`pose`, `runsOn`, `readable`, `encoded` and `useKey`, by asking a server or by running the network itself.
 """
 
 import io
@@ -63,6 +63,13 @@ def model_json(facts: "WeightFacts", heatmaps: bool, stages: int) -> dict[str, A
 SEEDS = (134, 112, 125, 114, 127, 106)
 """Chosen: in the first five the bundled network's second stack corrects its first; the sixth goes wrong."""
 SAMPLE_PX = 384
+PHOTOS = ("astronaut", "camera")
+"""In `photos/`, whose README tells where they come from and on which terms."""
+
+
+def photo_jpeg(name: str) -> bytes:
+    """One of `PHOTOS` as a JPEG file."""
+    return (resources.files("hourglass.web") / "photos" / f"{name}.jpg").read_bytes()
 
 
 @lru_cache(maxsize=len(SEEDS))

@@ -7,6 +7,7 @@ from hourglass.core.files import reason
 
 DEFAULT = "hg2_small_192"
 HUB_FILE = "model.safetensors"
+_NO_JOINTS = ("people_finder",)
 FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".tar", ".onnx", ".xml")
 
 
@@ -20,6 +21,12 @@ def artifact_of(path: Path) -> Path | None:
     """The ONNX file that runs bundled weights without torch, or None for weights that aren't bundled."""
     artifact = path.with_suffix(".onnx")
     return artifact if path in bundled_weights().values() and artifact.is_file() else None
+
+
+def bundled_networks() -> list[str]:
+    """Names of the bundled networks that find joints, the default first."""
+    names = [name for name in bundled_weights() if name not in _NO_JOINTS]
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
 def resolve(name: str | Path | None = None) -> Path:

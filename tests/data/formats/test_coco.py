@@ -12,7 +12,7 @@ from coco_dogs import DOG, changed, content, dog, write
 from hourglass.core.skeleton import COCO17
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.coco import load_records
-from hourglass.data.formats.crops import OUTSIDE_SHARE
+from hourglass.data.formats.person_scale import OUTSIDE_SHARE
 
 
 def test_an_own_skeleton_read_by_hand(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from coco_dogs import DOG, content, write
 from hourglass.data.formats.coco import load_records, read_file
-from hourglass.data.formats.coco_boxes import DetectedBoxes, load_detections
+from hourglass.data.formats.coco_boxes import DetectedBoxes, detections_of
 
 NAN, INF = float("nan"), float("inf")
 
@@ -29,10 +29,12 @@ def some() -> list[Any]:
     ]
 
 
-def detect(folder: Path, boxes: Any, data: Any = None, **options: Any) -> DetectedBoxes:
+def detect(
+    folder: Path, boxes: Any, data: Any = None, category: str | None = None, **options: Any
+) -> DetectedBoxes:
     annotations, photos = write(folder, content() if data is None else data)
     (folder / "boxes.json").write_text(json.dumps(boxes))
-    return load_detections(annotations, photos, folder / "boxes.json", **options)
+    return detections_of(read_file(annotations, category), photos, folder / "boxes.json", **options)
 
 
 def test_boxes_read_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -93,14 +95,14 @@ def test_only_photos_with_boxes_must_be_there(tmp_path: Path) -> None:
     annotations, photos = write(tmp_path, content())
     (photos / "deep" / "b.jpg").unlink()
     (tmp_path / "boxes.json").write_text(json.dumps(some()[3:]))
-    assert len(load_detections(annotations, photos, tmp_path / "boxes.json")) == 1
+    assert len(detections_of(read_file(annotations), photos, tmp_path / "boxes.json")) == 1
     (tmp_path / "boxes.json").write_text(json.dumps(some()))
     with pytest.raises(FileNotFoundError, match=r"1 of the 2 photos of the boxes in .* first is deep/b\.jpg"):
-        load_detections(annotations, photos, tmp_path / "boxes.json")
+        detections_of(read_file(annotations), photos, tmp_path / "boxes.json")
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
-        load_detections(annotations, tmp_path / "nowhere", tmp_path / "boxes.json")
+        detections_of(read_file(annotations), tmp_path / "nowhere", tmp_path / "boxes.json")
     with pytest.raises(FileNotFoundError, match=r"there is no file .*gone\.json of boxes"):
-        load_detections(annotations, photos, tmp_path / "gone.json")
+        detections_of(read_file(annotations), photos, tmp_path / "gone.json")
 
 
 def odd(**fields: Any) -> list[Any]:
@@ -150,7 +152,7 @@ def test_bad_boxes_say_where(name: str, tmp_path: Path) -> None:
 def test_a_real_detectors_boxes(real_data: Path) -> None:
     root = real_data / "coco" / "mmpose"
     raw = json.loads((root / "test_coco_det_AP_H_56.json").read_text())
-    found = load_detections(root / "test_coco.json", root, root / "test_coco_det_AP_H_56.json")
+    found = detections_of(read_file(root / "test_coco.json"), root, root / "test_coco_det_AP_H_56.json")
     assert len(found) == len(raw) == 118
     assert found.scores.tolist() == [entry["score"] for entry in raw]
     file = read_file(root / "test_coco.json")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from coco_dogs import DOG, content, dog, write
 from damaged import anything, damaged, or_refusal
 from hourglass.data.formats.coco import CocoFile, load_records, read_file
-from hourglass.data.formats.coco_boxes import load_detections
+from hourglass.data.formats.coco_boxes import detections_of
 
 COPIES = [200, pytest.param(2000, marks=pytest.mark.slow)]
 REAL = ["annotations/person_keypoints_train2017.json", "mmpose/test_coco.json"]
@@ -72,10 +72,11 @@ def test_damaged_copies_of_real_annotations(tmp_path: Path, real_data: Path, nam
 def test_damaged_copies_of_real_boxes(tmp_path: Path, real_data: Path, copies: int) -> None:
     root = real_data / "coco" / "mmpose"
     whole = (root / "test_coco_det_AP_H_56.json").read_bytes()
+    annotated = read_file(root / "test_coco.json")
     file, draw, refused = tmp_path / "boxes.json", random.Random(copies), 0
     for _ in range(copies):
         file.write_bytes(damaged(whole, draw))
-        found = or_refusal(partial(load_detections, root / "test_coco.json", root, file), file)
+        found = or_refusal(partial(detections_of, annotated, root, file), file)
         if found is None:
             refused += 1
             continue
@@ -131,7 +132,7 @@ def test_any_json(tmp_path: Path, data: Any) -> None:
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps(data))
     put(tmp_path, content())
-    assert or_refusal(partial(load_detections, file, photos, boxes), boxes) is None
+    assert or_refusal(partial(detections_of, read_file(file), photos, boxes), boxes) is None
 
 
 @relaxed
@@ -144,7 +145,7 @@ def test_any_value_in_a_box(tmp_path: Path, field: str, value: Any) -> None:
     rows[0][field] = value
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps(rows))
-    found = or_refusal(partial(load_detections, file, photos, boxes), boxes)
+    found = or_refusal(partial(detections_of, read_file(file), photos, boxes), boxes)
     if found is not None:
         assert found.records[-1].person_id == 1
 

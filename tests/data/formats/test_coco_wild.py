@@ -13,7 +13,7 @@ from PIL import Image
 from coco_dogs import DOG, changed, content, dog, write
 from hourglass.data.formats.annotation_files import read_annotations
 from hourglass.data.formats.coco import load_records, read_file
-from hourglass.data.formats.coco_boxes import load_detections
+from hourglass.data.formats.coco_boxes import detections_of
 from hourglass.evaluation.scoring.predictions import read_predictions
 from hourglass.evaluation.scoring.truth import read_truth
 
@@ -114,7 +114,10 @@ def test_many_species_with_one_skeleton_are_read_together(tmp_path: Path) -> Non
     (tmp_path / "boxes.json").write_text(
         json.dumps([{"image_id": 10, "category_id": c, "bbox": [1, 2, 9, 9], "score": 1} for c in (9, 8, 3)])
     )
-    assert [r.person_id for r in load_detections(file, photos, tmp_path / "boxes.json").records] == [0, 2]
+    assert [r.person_id for r in detections_of(read_file(file), photos, tmp_path / "boxes.json").records] == [
+        0,
+        2,
+    ]
 
 
 def test_a_family_names_the_skeleton(tmp_path: Path) -> None:

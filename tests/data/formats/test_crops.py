@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hourglass.data.formats.crops import crop_of_joints, crops_of_joints, without_far_outside
+from hourglass.core.geometry import box_around
+from hourglass.data.formats.person_scale import crop_of_box, crops_of_joints, without_far_outside
 
 
 def test_crops_by_hand() -> None:
@@ -41,7 +42,7 @@ def test_many_crops_are_those_of_each(keypoints: Any, labelled: Any) -> None:
         if labelled[n].sum() < 2:
             assert np.isnan(sides_px[n])
             continue
-        center, side_px = crop_of_joints(keypoints[n, labelled[n]])
+        center, side_px = crop_of_box(*box_around(keypoints[n, labelled[n]]))
         np.testing.assert_array_equal(centers[n], center)
         assert sides_px[n] == side_px
 

@@ -13,8 +13,7 @@ import pytest
 from hourglass.core.skeleton import COCO17, LSP14, MPII16, Skeleton
 from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.coco import parse
-from hourglass.data.writers.coco import to_coco, write_coco
-from hourglass.data.writers.restore import restored
+from hourglass.data.writers.coco import restored, to_coco, write_coco
 from hourglass.data.writers.shared import Losses
 from hourglass.data.writers.write import Source, picture_sizes, read_source, write_people
 

@@ -19,8 +19,7 @@ from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16, Skeleton
 from hourglass.data.formats.annotations import Annotations, records
 from hourglass.data.formats.coco import parse
 from hourglass.data.formats.coco import read_annotations as read_coco
-from hourglass.data.writers.coco import to_coco
-from hourglass.data.writers.restore import restored
+from hourglass.data.writers.coco import restored, to_coco
 from hourglass.data.writers.shared import Losses
 from hourglass.data.writers.write import Source, read_source, write_people
 

@@ -51,5 +51,5 @@ def folder(shared: Path, runtime: Path, artifact: Artifact) -> Path:
     with (shared / "web.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
-            write_web(target, *artifact)
+            write_web(target, [artifact])
     return target

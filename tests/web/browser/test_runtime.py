@@ -17,6 +17,8 @@ from hourglass.web.browser.runtime import RuntimeUnavailable, runtime_files
 CONTENTS = {
     "dist/ort.wasm.bundle.min.mjs": b"export default 1;",
     "dist/ort-wasm-simd-threaded.wasm": b"\0asm",
+    "dist/ort.webgpu.bundle.min.mjs": b"export default 2;",
+    "dist/ort-wasm-simd-threaded.asyncify.wasm": b"\0asm-gpu",
 }
 PATH = f"/{runtime.NAME}/-/{runtime.NAME}-{runtime.VERSION}.tgz"
 
@@ -60,6 +62,8 @@ def assert_right(files: dict[str, bytes]) -> None:
     assert files == {
         "ort.js": CONTENTS["dist/ort.wasm.bundle.min.mjs"],
         "ort.wasm": CONTENTS["dist/ort-wasm-simd-threaded.wasm"],
+        "ort_webgpu.js": CONTENTS["dist/ort.webgpu.bundle.min.mjs"],
+        "ort_webgpu.wasm": CONTENTS["dist/ort-wasm-simd-threaded.asyncify.wasm"],
     }
 
 

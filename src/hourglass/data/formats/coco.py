@@ -20,7 +20,7 @@ import numpy.typing as npt
 from hourglass.core.structs import NOT_LABELLED, PersonRecord
 from hourglass.data.formats import coco_fields as fields
 from hourglass.data.formats.annotations import Annotations
-from hourglass.data.formats.crops import made_crops
+from hourglass.data.formats.person_scale import made_crops
 from hourglass.data.formats.picture_places import records_of
 from hourglass.data.formats.read_files import (
     Where,
@@ -105,7 +105,7 @@ def load_records(
     annotation's id.
 
     Crowds and people without labelled keypoints are left out, and people with a single joint and no box. A
-    joint far outside its picture counts as not labelled (see `crops.without_far_outside`).
+    joint far outside its picture counts as not labelled (see `person_scale.without_far_outside`).
 
     Args:
         annotations: the JSON file.

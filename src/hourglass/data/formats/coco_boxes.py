@@ -9,9 +9,9 @@ import numpy.typing as npt
 from hourglass.core.arrays import Float64Array
 from hourglass.core.structs import NOT_LABELLED, PersonRecord
 from hourglass.data.formats.annotations import find_photos, log_left_out
-from hourglass.data.formats.coco import CocoFile, read_file
+from hourglass.data.formats.coco import CocoFile
 from hourglass.data.formats.coco_fields import id_of, numbers_of, picture_number
-from hourglass.data.formats.crops import made_crops
+from hourglass.data.formats.person_scale import made_crops
 from hourglass.data.formats.read_files import check_file, check_finite, read_json, rows_of
 
 
@@ -33,29 +33,17 @@ class DetectedBoxes:
         return len(self.records)
 
 
-def load_detections(
-    annotations: Path, images: Path, boxes: Path, category: str | None = None, min_score: float = 0.0
-) -> DetectedBoxes:
-    """The boxes of one category in the pictures of an annotation file.
+def detections_of(file: CocoFile, images: Path, boxes: Path, min_score: float = 0.0) -> DetectedBoxes:
+    """The detected boxes in the pictures of annotations; a crop is made of a box as of an annotated one.
 
     Args:
-        annotations: COCO keypoints JSON; it names the pictures and the joints.
-        images: the folder that its `file_name`s start from.
+        images: the folder that the annotations' `file_name`s start from.
         boxes: a JSON list of objects with `image_id` (id or file name), `bbox`, `score` and perhaps
             `category_id`.
-        category: its name in the annotations; needed only where several have keypoints.
-        min_score: boxes that score less are left out.
+        min_score: boxes that score less are left out, and so are those 0 px wide or high, with a line in the
+            log.
 
     Raises ValueError or FileNotFoundError naming the file, the row and the field.
-    """
-    return detections_of(read_file(annotations, category), images, boxes, min_score)
-
-
-def detections_of(file: CocoFile, images: Path, boxes: Path, min_score: float = 0.0) -> DetectedBoxes:
-    """As `load_detections`, with annotations that are read already.
-
-    Boxes that are 0 px wide or high are left out too, with a line in the log. A crop is made of a box as of
-    an annotated one.
     """
     if not min_score >= 0:
         raise ValueError(f"the lowest score of a box is {min_score:g}; it must be 0 or more")

@@ -19,7 +19,7 @@ import numpy as np
 from hourglass.core.skeleton import Pair, Skeleton
 from hourglass.core.structs import OCCLUDED, VISIBLE
 from hourglass.data.formats.annotations import Annotations, log_left_out
-from hourglass.data.formats.crops import made_crops
+from hourglass.data.formats.person_scale import made_crops
 from hourglass.data.formats.read_files import FARTHEST_PX, listed
 
 Point = tuple[float, float, int]

@@ -14,9 +14,8 @@ import numpy.typing as npt
 from hourglass.core.skeleton import LSP14
 from hourglass.core.structs import NOT_LABELLED, OCCLUDED, VISIBLE, PersonRecord
 from hourglass.data.formats.annotations import Annotations, find_photos, log_left_out, records
-from hourglass.data.formats.crops import crops_of_joints
 from hourglass.data.formats.left_right import with_sides
-from hourglass.data.formats.person_scale import with_crop
+from hourglass.data.formats.person_scale import crops_of_joints, with_crop
 from hourglass.data.formats.read_files import check_file, check_finite, read_mat
 
 ORIGIN = 1
@@ -65,7 +64,7 @@ class Archive:
 def read_joints(archive: Archive, file: Path, split: str = "") -> Annotations:
     """The people of `joints.mat` in the order of their photos, whose numbers are their ids.
 
-    The crop is that of `crops.crops_of_joints`, NaN for who has fewer than two labelled joints.
+    The crop is that of `person_scale.crops_of_joints`, NaN for who has fewer than two labelled joints.
 
     Args:
         split: only its people, and only their faults count; "" for everybody.

@@ -3,7 +3,7 @@
 Measured over people 1-9000 (126,000 joints): 110,819 are labelled, and all of these are finite. 19 lie
 outside their picture; 18 of them by less than 1.7 px, and those count as any other. The right knee of
 im08075.jpg lies 145 px outside a picture 241 px wide: a slip of the annotator, read as not labelled
-(see `crops.without_far_outside`). Nobody has fewer than 4 labelled joints. Where the flag is 0
+(see `person_scale.without_far_outside`). Nobody has fewer than 4 labelled joints. Where the flag is 0
 the coordinates mean nothing.
 """
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats import leeds
 from hourglass.data.formats.annotations import Annotations, log_left_out
-from hourglass.data.formats.crops import without_far_outside
+from hourglass.data.formats.person_scale import without_far_outside
 from hourglass.data.loading.images import ImageError, image_size
 
 SPLITS = {"train": (1, 8000), "val": (8001, 9000), "test": (9001, 10000), "all": (1, 10000)}

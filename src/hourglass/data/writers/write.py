@@ -22,10 +22,9 @@ from hourglass.data.formats.coco import Key
 from hourglass.data.formats.coco_fields import id_of
 from hourglass.data.formats.read_files import listed, read_json
 from hourglass.data.loading.images import image_size
-from hourglass.data.writers.coco import write_coco
+from hourglass.data.writers.coco import restored, write_coco
 from hourglass.data.writers.lsp import write_joints
 from hourglass.data.writers.mpii import write_authors_hdf5, write_hrnet, write_list
-from hourglass.data.writers.restore import restored
 from hourglass.data.writers.shared import Losses
 
 TARGETS = ("coco", "mpii", "hrnet", "authors", "lsp", "lspet")

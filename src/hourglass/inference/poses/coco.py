@@ -31,10 +31,9 @@ from hourglass.core.structs import OCCLUDED, VISIBLE
 from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.coco import CocoFile, Key, parse
 from hourglass.data.formats.coco_fields import numbers_of
-from hourglass.data.formats.crops import made_crops
+from hourglass.data.formats.person_scale import made_crops
 from hourglass.data.formats.read_files import check_file, check_finite, read_json, rows_of
-from hourglass.data.writers.coco import to_coco
-from hourglass.data.writers.restore import restored
+from hourglass.data.writers.coco import restored, to_coco
 from hourglass.inference.poses.key_points import one_skeleton, square_around
 from hourglass.inference.poses.pose import Pose
 

@@ -1,11 +1,12 @@
 // What was found in the words of the server's API, in which the page and its downloads speak.
 
-export function answerOf(facts, { width, height }, people) {
-  const rows = people.map(({ square, stages }) => personOf(facts, square, stages));
+// `all`: with each stage's own answer and heatmaps.
+export function answerOf(facts, { width, height }, people, all) {
+  const rows = people.map(({ square, stages }) => personOf(facts, square, stages, all));
   return { model: facts.name, skeleton: facts.skeleton, images: [{ name: null, width, height, people: rows }] };
 }
 
-function personOf(facts, { x, y, side }, stages) {
+function personOf(facts, { x, y, side }, stages, all) {
   const last = jointsOf(facts, stages.at(-1));
   const { covariances, confidences } = stages.at(-1);
   for (const [j, joint] of Object.values(last.joints).entries()) {
@@ -14,7 +15,7 @@ function personOf(facts, { x, y, side }, stages) {
   }
   const corner = [x - side / 2 + 0.5, y - side / 2 + 0.5];
   const person = { image_id: null, score: last.score, box: [...corner, side, side].map(rounded), skeleton: facts.skeleton, joints: last.joints };
-  if (!facts.heatmaps) return person;
+  if (!facts.heatmaps || !all) return person;
   return {
     ...person,
     stages: stages.map((stage, i) => ({ stage: i + 1, ...jointsOf(facts, stage) })),

@@ -4,9 +4,10 @@
 const MOST_PIXELS = 16_000_000; // more than some browsers' canvas holds
 const SLIVER = 1e-3; // OpenCV's area averaging leaves out what covers less of a pixel
 
-// The upright picture's own `width` and `height`, and RGBA pixels, of which large pictures have fewer.
-export async function readPicture(blob) {
-  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
+// The upright picture's own `width` and `height`, and RGBA pixels, of which large pictures have fewer; from a file or
+// a bitmap, which is closed.
+export async function readPicture(picture) {
+  const bitmap = picture instanceof ImageBitmap ? picture : await createImageBitmap(picture, { colorSpaceConversion: "none" });
   const { width, height } = bitmap;
   const shrink = Math.min(1, Math.sqrt(MOST_PIXELS / (width * height)));
   const columns = Math.max(1, Math.round(width * shrink));

@@ -30,8 +30,19 @@ FILES = {
         "dist/ort-wasm-simd-threaded.wasm",
         "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
     ),
+    "ort_webgpu.js": (
+        "dist/ort.webgpu.bundle.min.mjs",
+        "0730816731ce2cdfb06f273da065d4a1c7091eb9d1756a83b2916c8a89d015e2",
+    ),
+    "ort_webgpu.wasm": (
+        "dist/ort-wasm-simd-threaded.asyncify.wasm",
+        "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
+    ),
 }
-"""What a page needs of the package: its name here (every host knows these kinds), its name there, sha256."""
+"""What a page needs of the package: its name here (every host knows these kinds), its name there, sha256.
+
+The first two run networks anywhere; the other two on a graphics processor, and are fetched only where one is.
+"""
 _LARGEST = 64_000_000
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -14,8 +14,8 @@ from hourglass.core.files import reason
 from hourglass.engines import onnx_file
 from hourglass.engines.entry import EngineError, Signature
 from hourglass.inference import predictor
-from hourglass.web.browser.runtime import FILES, runtime_files
-from hourglass.web.pages import SEEDS, model_json, page_files, sample_jpeg
+from hourglass.web.browser.runtime import runtime_files
+from hourglass.web.pages import PHOTOS, SEEDS, model_json, page_files, photo_jpeg, sample_jpeg
 from hourglass.weights.facts import WeightFacts
 
 LARGEST_MB = 500
@@ -28,49 +28,62 @@ POLICY = "; ".join(
         "worker-src 'self' blob:",
         "style-src 'self'",
         "img-src 'self' blob: data:",
+        "media-src 'self' blob:",
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
     )
 )
 """The page's content security policy: it can reach nothing but its own host."""
-_MODEL = "network/model.onnx"
-_RUNTIME = [f"runtime/{name}" for name in FILES]
+_RUNTIMES = {"wasm": "ort", "webgpu": "ort_webgpu"}
+"""What may run a network in a browser, and how its files are called, all of them in `runtime.FILES`."""
 _HEAD = f"""<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="referrer" content="no-referrer">"""
 
 
 def write_web(
     folder: Path,
-    model: bytes,
-    facts: WeightFacts,
-    signature: Signature,
+    networks: Sequence[tuple[bytes, WeightFacts, Signature]],
     *,
     runtime: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Write a folder that any static host can serve: a page that runs the network in the browser.
+    """Write a folder that any static host can serve: a page that runs networks in the browser.
 
     Args:
         folder: a new one, or one that is there and empty.
-        model, signature: of an ONNX file that `hourglass export` wrote, as `onnx_file.read` gives them: the
-            very file that Python runs.
+        networks: those that the page offers, the first one first: ONNX files that `hourglass export` wrote,
+            as `onnx_file.read` gives them; the very files that Python runs.
         runtime: a local copy of onnxruntime-web, its tarball or folder; by default it comes from npm.
         progress: is told what is being done.
 
-    Raises EngineError for a network that is too large, RuntimeUnavailable (`runtime`), OSError naming the
-    folder when that is not empty or can't be written. Then there is no new folder.
+    Raises EngineError for a network that is too large, RuntimeUnavailable (`runtime`), ValueError for two
+    networks of one name, OSError naming the folder when that is not empty or can't be written. Then there is
+    no new folder.
     """
     folder = Path(os.path.abspath(folder))
     check_free(folder)
-    _check_size(model, facts)
+    names = [facts.name for _, facts, _ in networks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two networks are called {max(names, key=names.count)}: name each only once")
+    for model, facts, _ in networks:
+        _check_size(model, facts)
     files = {f"runtime/{name}": content for name, content in runtime_files(runtime, progress).items()}
     files |= _licences()
     progress("rendering the samples")
-    samples = [sample_jpeg(number) for number in range(len(SEEDS))]
-    files |= {f"samples/{number}.jpg": content for number, content in enumerate(samples)}
-    sizes = {name: len(files[name]) for name in _RUNTIME}
-    files |= _network_files(model, facts, signature, sizes)
+    files |= {f"samples/{number}.jpg": sample_jpeg(number) for number in range(len(SEEDS))}
+    files |= {f"samples/{name}.jpg": photo_jpeg(name) for name in PHOTOS}
+    offered = []
+    for number, (model, facts, signature) in enumerate(networks, 1):
+        place = f"network/{number}.onnx"
+        files[place] = model
+        offered.append(_facts_for_page(model, facts, signature, place))
+    runtimes = {
+        name: {f"runtime/{file}": len(files[f"runtime/{file}"]) for file in (f"{stem}.js", f"{stem}.wasm")}
+        for name, stem in _RUNTIMES.items()
+    }
+    told = {"networks": offered, "runtimes": runtimes}
+    files["model.json"] = json.dumps(told, allow_nan=False, indent=1).encode()
     page = page_files(__package__, _HEAD)
     files["index.html"] = page.pop("index.html")
     files |= {f"page/{name}": content for name, content in page.items()}
@@ -107,20 +120,17 @@ def _licences() -> dict[str, bytes]:
     return {f"runtime/{name}": (place / name).read_bytes() for name in names}
 
 
-def _network_files(
-    model: bytes, facts: WeightFacts, signature: Signature, runtime: dict[str, int]
-) -> dict[str, bytes]:
-    """The network, and what the page is told of it and of the runtime's files with their sizes."""
+def _facts_for_page(model: bytes, facts: WeightFacts, signature: Signature, place: str) -> dict[str, Any]:
+    """What the page is told of a network whose file lies at this place."""
     heatmaps = signature.output == "heatmap"
     outputs = json.loads(onnx_file.metadata(model)["outputs"])
     stages = sum(name.startswith("stage_") for name in outputs)
-    told = {
+    return {
         **model_json(facts, heatmaps, stages if heatmaps else 0),
+        "several": False,
         "passes": _passes(),
-        "files": {_MODEL: len(model)},
-        "runtime": runtime,
+        "files": {place: len(model)},
     }
-    return {_MODEL: model, "model.json": json.dumps(told, allow_nan=False, indent=1).encode()}
 
 
 def _passes() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-// Heatmaps as colours over the picture. Of one stage: `joints`, `height`, `width`, and `values` by joint.
+// Heatmaps as colours over what the network saw. Of one stage: `joints`, `height`, `width`, and `values` by joint.
 
 // A small canvas with one joint's map, or the highest of all of them (joint -1).
 function tile(maps, joint) {
@@ -19,28 +19,23 @@ function tile(maps, joint) {
   return canvas;
 }
 
-// Lay a map over a canvas that shows the whole picture of `width` pixels; the box is in those pixels.
-export function paint(canvas, maps, joint, box, width) {
-  const context = canvas.getContext("2d");
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  if (!maps || joint === null) return;
-  const scale = canvas.width / width;
-  const [x, y, w, h] = box.map((value) => value * scale);
-  context.fillStyle = "rgba(0, 0, 0, 0.35)";
-  context.fillRect(x, y, w, h);
-  context.imageSmoothingQuality = "high";
-  context.drawImage(tile(maps, joint), x, y, w, h);
-}
-
-// The network's square of the picture with a joint's map over it.
-export function paintCrop(canvas, bitmap, scale, maps, joint, box) {
+// The square `box` (x, y, w, h in the picture's pixels) that the network saw, on a square canvas; `scale` is
+// how many pixels of the bitmap are one of the picture.
+export function paintCrop(canvas, bitmap, scale, box) {
   const side = canvas.width;
   const context = canvas.getContext("2d");
   const [x, y, w, h] = box.map((value) => value * scale);
   context.fillStyle = "#000";
   context.fillRect(0, 0, side, side);
+  context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, (-x * side) / w, (-y * side) / h, (bitmap.width * side) / w, (bitmap.height * side) / h);
+}
+
+// A joint's map over the whole canvas.
+export function paintHeat(canvas, maps, joint) {
+  const context = canvas.getContext("2d");
   context.fillStyle = "rgba(0, 0, 0, 0.35)";
-  context.fillRect(0, 0, side, side);
-  context.drawImage(tile(maps, joint), 0, 0, side, side);
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(tile(maps, joint), 0, 0, canvas.width, canvas.height);
 }

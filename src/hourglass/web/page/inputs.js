@@ -1,11 +1,10 @@
-// The ways in for a picture: a file, a drop, the clipboard, the camera, a sample.
-
-import * as camera from "./camera.js";
+// The ways in for a picture or a video: a file, a drop, the clipboard, a sample.
 
 const $ = (id) => document.getElementById(id);
-const SAMPLES = 6;
+const PHOTOS = [["astronaut", "Photo: an astronaut"], ["camera", "Photo: a photographer"]];
+const RENDERED = 6;
 
-// `take(blob, name)` gets each picture, `say(text, bad)` what went wrong.
+// `take(blob, name)` gets each file, `say(text, bad)` what went wrong.
 export function listen(take, say) {
   $("file").addEventListener("change", (event) => {
     const [file] = event.target.files;
@@ -18,62 +17,36 @@ export function listen(take, say) {
       document.body.classList.toggle("over", name === "dragover");
       const file = name === "drop" ? event.dataTransfer?.files[0] : null;
       if (file) take(file, file.name);
-      else if (name === "drop") say("That was no file: drop a picture.", true);
+      else if (name === "drop") say("That was no file: drop a picture or a video.", true);
     });
   }
   document.addEventListener("paste", (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
+    const file = [...(event.clipboardData?.files ?? [])].find(({ type }) => /^(image|video)\//.test(type));
     if (file) take(file, "pasted");
     else if (!/^(INPUT|TEXTAREA)$/.test(event.target.tagName)) say("The clipboard holds no picture.", true);
   });
-  listenToCamera(take, say);
-  addSamples(take, say);
+  const samples = [
+    ...PHOTOS.map(([name, text]) => sample($("photos"), `samples/${name}.jpg`, name, text, take, say)),
+    ...Array.from({ length: RENDERED }, (_, i) => sample($("samples"), `samples/${i}.jpg`, `sample ${i + 1}`, `Rendered person ${i + 1}`, take, say)),
+  ];
+  // An address that ends in #sample-2 or #photo-1 opens with that one.
+  const named = /^#(sample|photo)-(\d)$/.exec(location.hash);
+  if (named) samples[Number(named[2]) - 1 + (named[1] === "sample" ? PHOTOS.length : 0)]?.click();
 }
 
-function listenToCamera(take, say) {
-  const video = $("video");
-  const close = () => {
-    camera.close(video);
-    $("camera").hidden = true;
-    $("camera-open").focus();
-  };
-  $("camera-open").addEventListener("click", async () => {
-    $("camera").hidden = false;
+function sample(place, address, name, text, take, say) {
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  const picture = Object.assign(new Image(), { src: address, alt: text, loading: "lazy", width: 96, height: 96 });
+  button.append(picture);
+  button.addEventListener("click", async () => {
     try {
-      await camera.open(video);
-      $("camera-take").focus();
-    } catch (error) {
-      close();
-      say(`There is no camera: ${error.message}.`, true);
+      const response = await fetch(picture.src);
+      if (!response.ok) throw new Error("missing");
+      take(await response.blob(), name);
+    } catch {
+      say("The sample can't be fetched.", true);
     }
   });
-  $("camera-take").addEventListener("click", async () => {
-    const blob = await camera.take(video);
-    close();
-    if (blob) take(blob, "camera");
-  });
-  $("camera-close").addEventListener("click", close);
-  $("camera").addEventListener("keydown", (event) => event.key === "Escape" && close());
-}
-
-function addSamples(take, say) {
-  for (let number = 0; number < SAMPLES; number += 1) {
-    const button = Object.assign(document.createElement("button"), { type: "button" });
-    const picture = Object.assign(new Image(), {
-      src: `samples/${number}.jpg`, alt: `Rendered person ${number + 1}`, loading: "lazy", width: 96, height: 96,
-    });
-    button.append(picture);
-    button.addEventListener("click", async () => {
-      try {
-        const response = await fetch(picture.src);
-        take(await response.blob(), `sample ${number + 1}`);
-      } catch {
-        say("The sample can't be fetched.", true);
-      }
-    });
-    $("samples").append(button);
-  }
-  // An address that ends in #sample-2 opens with that one.
-  const named = /^#sample-(\d)$/.exec(location.hash);
-  if (named) $("samples").children[Number(named[1]) - 1]?.click();
+  place.append(button);
+  return button;
 }

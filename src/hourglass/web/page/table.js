@@ -1,13 +1,6 @@
-// The same joints in numbers, for those who can't or won't look at the drawing.
+// One person's joints in numbers, for those who can't or won't look at the drawing.
 
-import { plain } from "./view.js";
-
-export function fillTable(table, stages, skeleton, shown, sidePx, redraw) {
-  const focused = document.activeElement?.dataset?.toggle;
-  table.replaceChildren(head(stages), body(stages, skeleton, shown, sidePx, redraw));
-  // Filling it anew took the focus away.
-  if (focused) table.querySelector(`[data-toggle="${CSS.escape(focused)}"]`)?.focus();
-}
+import { plain, sureness } from "./draw.js";
 
 function cell(kind, text, attributes = {}) {
   const made = document.createElement(kind);
@@ -16,45 +9,41 @@ function cell(kind, text, attributes = {}) {
   return made;
 }
 
-function head(stages) {
-  const caption = document.createElement("thead");
-  const row = document.createElement("tr");
-  row.append(cell("th", "Joint", { scope: "col" }));
-  for (const [index, { stage }] of stages.entries()) {
-    const name = stages.length > 1 ? `Stack ${stage} ` : "";
-    for (const what of ["x", "y", "score"]) row.append(cell("th", `${name}${what}`, { scope: "col" }));
-    if (index) row.append(cell("th", "moved", { scope: "col" }));
-  }
-  caption.append(row);
-  return caption;
+// `calibrated`: joints have a confidence, beside which the score stands by itself; else the score is all there is.
+export function fillTable(table, joints, skeleton, { shown, confidence, calibrated }, redraw) {
+  const focused = document.activeElement?.dataset?.toggle;
+  const head = document.createElement("thead");
+  const titles = document.createElement("tr");
+  for (const title of ["Joint", ...(calibrated ? ["Confidence"] : []), "Score", "x", "y"]) titles.append(cell("th", title, { scope: "col" }));
+  head.append(titles);
+  const body = document.createElement("tbody");
+  for (const name of joints ? skeleton.joints : []) body.append(row(name, joints[name], { shown, confidence, calibrated }, redraw));
+  table.replaceChildren(head, body);
+  // Filling it anew took the focus away.
+  if (focused) table.querySelector(`[data-toggle="${CSS.escape(focused)}"]`)?.focus();
 }
 
-function body(stages, skeleton, shown, sidePx, redraw) {
-  const rows = document.createElement("tbody");
-  for (const name of stages.length ? skeleton.joints : []) {
-    const row = document.createElement("tr");
-    const label = document.createElement("label");
-    const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: shown.has(name) });
-    box.dataset.toggle = name;
-    box.addEventListener("change", () => {
-      if (box.checked) shown.add(name);
-      else shown.delete(name);
-      redraw();
-    });
-    label.append(box, ` ${plain(name)}`);
-    const first = cell("th", "", { scope: "row" });
-    first.append(label);
-    row.append(first);
-    for (const [index, { joints }] of stages.entries()) {
-      const { x, y, score } = joints[name];
-      row.append(cell("td", x.toFixed(1)), cell("td", y.toFixed(1)), cell("td", score.toFixed(2)));
-      if (index) {
-        const old = stages[index - 1].joints[name];
-        const px = Math.hypot(x - old.x, y - old.y);
-        row.append(cell("td", `${px.toFixed(1)} px`, px > 0.02 * sidePx ? { class: "moved" } : {}));
-      }
-    }
-    rows.append(row);
-  }
-  return rows;
+function row(name, joint, { shown, confidence, calibrated }, redraw) {
+  const made = document.createElement("tr");
+  const label = document.createElement("label");
+  const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: shown.has(name) });
+  box.dataset.toggle = name;
+  box.addEventListener("change", () => {
+    if (box.checked) shown.add(name);
+    else shown.delete(name);
+    redraw();
+  });
+  label.append(box, ` ${plain(name)}`);
+  const first = cell("th", "", { scope: "row" });
+  first.append(label);
+  made.append(first);
+  const sure = sureness(joint);
+  if (sure < confidence) made.className = "unsure";
+  const [main, ...rest] = calibrated ? [sure.toFixed(2), joint.score.toFixed(2)] : [joint.score.toFixed(2)];
+  const measured = cell("td", main);
+  const meter = Object.assign(document.createElement("meter"), { min: 0, max: 1, value: Math.min(1, Math.max(0, sure)) });
+  meter.setAttribute("aria-hidden", "true"); // the number stands beside it
+  measured.prepend(meter);
+  made.append(measured, ...rest.map((text) => cell("td", text)), cell("td", joint.x.toFixed(1)), cell("td", joint.y.toFixed(1)));
+  return made;
 }

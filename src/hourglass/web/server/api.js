@@ -33,16 +33,25 @@ async function ask(path, options = {}) {
   return content;
 }
 
-export async function model() {
-  return (await ask("v1/models")).models[0];
+// What is told of each network; the first answers unless another is chosen.
+export async function networks() {
+  return (await ask("v1/models")).models;
 }
 
-// The answer for one picture; where the network has stages, with all of them and their heatmaps.
-export async function pose(blob, { boxes, flipTest, stages, signal }) {
-  const query = new URLSearchParams({ flip_test: flipTest, stages, heatmaps: stages });
+// The server has its networks ready.
+export async function load() {}
+
+export function runsOn() {
+  return "on the server";
+}
+
+// The answer for one picture, a file or a frame; with `stages` also those of all stages and their heatmaps.
+export async function pose(picture, { network, boxes, flipTest, stages, signal }) {
+  const query = new URLSearchParams({ model: network.name, flip_test: flipTest, stages, heatmaps: stages });
   if (boxes) query.set("boxes", boxes);
-  const headers = { "Content-Type": blob.type || "application/octet-stream" };
-  const answer = await ask(`v1/pose?${query}`, { method: "POST", body: blob, headers, signal });
+  const body = picture instanceof Blob ? picture : await encoded(picture, 0.85);
+  const headers = { "Content-Type": body.type || "application/octet-stream" };
+  const answer = await ask(`v1/pose?${query}`, { method: "POST", body, headers, signal });
   for (const person of answer.images.flatMap(({ people }) => people)) person.heatmaps = person.heatmaps?.map(unpack);
   return answer;
 }
@@ -57,12 +66,16 @@ function unpack(packed) {
   return { joints, height, width, values };
 }
 
-// A picture that the server can read: others, such as a phone's, are encoded anew by the browser.
-export async function readable(blob, bitmap) {
-  if (KINDS.includes(blob.type)) return blob;
+// A bitmap as a file.
+export function encoded(bitmap, quality = 0.95) {
   const canvas = document.createElement("canvas");
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
+  return new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
+}
+
+// A picture that the server can read: others, such as a phone's, are encoded anew by the browser.
+export async function readable(blob, bitmap) {
+  return KINDS.includes(blob.type) ? blob : encoded(bitmap);
 }
