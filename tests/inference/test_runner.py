@@ -178,7 +178,7 @@ def test_auto_changes_over_where_it_pays(
     monkeypatch.setattr(module, "OnnxRunner", Slow)
     monkeypatch.setattr(module, "OpenVinoRunner", Quick)
     monkeypatch.setattr(openvino_file, "from_onnx", lambda *_: None)
-    monkeypatch.setattr(module.time, "perf_counter", lambda: Told.clock)
+    monkeypatch.setattr("hourglass.inference.runner.time.perf_counter", lambda: Told.clock)
     runner = AutoRunner(b"", read_facts(), Signature(64, "heatmap", "fp16"), "x", 1, crops)
     done, changed = 0, None
     while done < (crops or 400):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,7 @@ class PeopleFinder:
         if hasattr(network, "state_dict"):
             from hourglass.inference.torch_runner import maps_of
 
-            self._maps: Maps = maps_of(network, device, precision)
+            self._maps: Maps = maps_of(cast("nn.Module", network), device, precision)
         else:
             self._maps = network
 

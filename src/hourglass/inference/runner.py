@@ -76,10 +76,14 @@ class Runner(Protocol):
     """
 
     facts: WeightFacts
-    backend: str
-    precision: str
     heatmaps: bool
     batch_size: int
+
+    @property
+    def backend(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
 
     def __call__(self, crops: Crops, flip_test: bool, every_stage: bool = False) -> Answer:
         """The answer to crops (B, 3, S, S) uint8 RGB, with a flip test averaged with their mirror images'.

@@ -35,7 +35,7 @@ def to_onnx(
     image = torch.zeros(3, 3, facts.input_px, facts.input_px, dtype=torch.uint8)
     with torch.inference_mode():
         stages = len(whole.network(image))
-    shapes = ({0: torch.export.Dim("batch", min=1)}, {})
+    shapes: tuple[dict[int, Any], ...] = ({0: torch.export.Dim("batch", min=1)}, {})
     proto = traced(
         whole,
         (image, torch.tensor(True)),
@@ -73,8 +73,8 @@ class _Answers(nn.Module):
         crops = image.shape[0]
         # As many mirror images as crops, or none: known only when the file runs.
         mirrored: Any = (flip_test.long() * crops).item()
-        torch._check(mirrored >= 0)
-        torch._check(mirrored <= crops)
+        torch._check(mirrored >= 0)  # type: ignore[no-untyped-call]
+        torch._check(mirrored <= crops)  # type: ignore[no-untyped-call]
         views = torch.cat([image, image.flip(-1).narrow(0, 0, mirrored)])
         stages = [self._merged(raw, crops, mirrored, flip_test) for raw in self.network(views)]
         answers = [read_stage(stage, self.facts, image.shape[-1]) for stage in stages]
