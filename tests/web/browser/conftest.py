@@ -19,7 +19,7 @@ Artifact = tuple[bytes, WeightFacts, Signature]
 @pytest.fixture(scope="session")
 def artifact() -> Artifact:
     """The bundled network's ONNX file as `write_web` takes it: bytes, facts, signature."""
-    path = artifact_of(resolve())
+    path = artifact_of(resolve("hg2_small"))
     assert path is not None
     model, text, signature = onnx_file.read(path)
     return model, exported_facts(path, text, signature), signature

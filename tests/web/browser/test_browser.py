@@ -234,9 +234,9 @@ def test_a_newer_picture_takes_the_place_of_one_in_work(page: Any, rendered: npt
 
 def test_a_file_that_is_missing_is_named(browser: Any, site: tuple[str, list[tuple[str, str]]]) -> None:
     page = browser.new_page()
-    page.route("**/network/1/model.onnx", lambda route: route.fulfill(status=404))
+    page.route("**/network/1.onnx", lambda route: route.fulfill(status=404))
     page.goto(site[0])
-    expect(page.locator("#status")).to_contain_text("network/1/model.onnx can't be fetched")
+    expect(page.locator("#status")).to_contain_text("network/1.onnx can't be fetched")
     page.close()
 
 

@@ -66,7 +66,7 @@ def test_the_network_is_the_file_that_python_runs(folder: Path, artifact: Any) -
     assert told["skeleton"] == facts.skeleton.to_dict()
     assert told["passes"]["most"] == predictor.MAX_PASSES
     (name,) = told["files"]
-    ours = artifact_of(resolve())
+    ours = artifact_of(resolve("hg2_small"))
     assert ours is not None
     assert (folder / name).read_bytes() == ours.read_bytes()
 
