@@ -36,7 +36,7 @@ def test_without_ray_the_extra_is_named(photos: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ray", None)
     done = run(photos, photos.parent / "out")
     assert isinstance(done.exception, OSError)
-    assert str(done.exception).endswith("pip install -e '.[batch]'")
+    assert str(done.exception).endswith("-m pip install -c constraints.txt -e '.[batch]'")
     assert not (photos.parent / "out").exists()
 
 

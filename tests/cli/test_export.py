@@ -126,6 +126,4 @@ def test_what_can_not_be_is_one_sentence(
 
 def test_help_teaches() -> None:
     done = CliRunner().invoke(app, ["export", "--help"])
-    assert "hourglass export hg2_small_192 --to onnx --decode-in-graph" in re.sub(
-        r"\x1b\[[0-9;]*m", "", done.stdout
-    )
+    assert "hourglass export hg2_small_192 --to onnx --half" in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)

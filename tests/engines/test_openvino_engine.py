@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from hourglass.engines import openvino_engine as engine
 from hourglass.engines import openvino_file
-from hourglass.engines.entry import EngineError, Signature
+from hourglass.engines.entry import EngineError, Signature, said
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.weights.facts import WeightFacts
 from hourglass.weights.load import load_network
@@ -50,7 +51,11 @@ def test_bf16_is_near_where_the_processor_has_it(
 def test_bf16_falls_back_and_says_so(
     model: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_capabilities", lambda core: ["FP32", "INT8"])
+    class OldProcessor(openvino.Core):
+        def get_property(self, *names: Any) -> Any:
+            return [can for can in super().get_property(*names) if can != "BF16"]
+
+    monkeypatch.setattr(openvino, "Core", OldProcessor)
     runner = engine.OpenVinoNetwork(model, SIGNATURE, "bf16")
     assert runner.precision == "fp32"
     assert "this processor has no bf16" in caplog.text
@@ -141,9 +146,11 @@ def test_models_of_other_programs_and_other_versions(
 
     later = tmp_path / "later.xml"
     with monkeypatch.context() as patch:
-        patch.setattr("hourglass.engines.engine.FORMAT", "hourglass-engine-9")
+        patch.setattr(engine, "said", partial(said, version="hourglass-engine-9"))
         engine.save(model, later, facts.to_json(), SIGNATURE)
-    assert "of the format 'hourglass-engine-9'; this version reads 'hourglass-engine-1'" in refused(later)
+    assert "of the format 'hourglass-engine-9', and this version of hourglass reads 'hourglass-engine-2'" in (
+        refused(later)
+    )
 
     odd = tmp_path / "odd.xml"
     engine.save(model, odd, facts.to_json(), Signature(96, "heatmap", "fp32"))

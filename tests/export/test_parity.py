@@ -19,6 +19,8 @@ JOINTS = np.random.default_rng(1).uniform(21, 42, (13, 3, 2))
 class File(nn.Module):
     """Stands for an exported file: the network's answer, changed, and joints that lie `decoded` beside it."""
 
+    output = Eyes.output
+
     def __init__(self, scale: float = 1.0, shift: int = 0, decoded: float | None = None) -> None:
         super().__init__()
         self.scale, self.shift, self.decoded = scale, shift, decoded

@@ -24,6 +24,9 @@ from hourglass.weights.load import load_network
 JOINTS = np.random.default_rng(0).uniform(21, 42, (3, 3, 2))
 WORST: dict[Decoding, float] = {"argmax": 2.0, "quarter": 1.01, "soft": 0.6, "dark": 0.1}
 """Pixels of the crop: half a cell, a quarter of one, and what is left of rounding to 256 values."""
+PROGRAM = ["keypoints", "scores", "stage_1", "stage_2"]
+ANSWERS = ["keypoints", "scores", "covariances", "stage_1", "stage_2", "keypoints_1", "scores_1"]
+"""What a program of torch's answers with, and what the other files do."""
 
 
 def needs(to: str) -> None:
@@ -70,7 +73,7 @@ def test_a_file_finds_the_joints_itself(
     assert facts.decoding == decoding
     for count in (3, 1):
         answers = engine.answers(drawn(JOINTS)[:count])  # type: ignore[operator]
-        assert list(answers) == ["keypoints", "scores", "stage_1", "stage_2"]
+        assert list(answers) == (PROGRAM if to == "torch-export" else ANSWERS)
         found = answers["keypoints"].numpy()
         assert found.shape == (count, 3, 2)
         assert np.abs(found - JOINTS[:count]).max() <= WORST[decoding]
@@ -112,7 +115,7 @@ def test_openvino_files_say_what_they_are(dark_file: Callable[[Target], Path]) -
     openvino = pytest.importorskip("openvino", reason="openvino is not installed")
     model = openvino.Core().read_model(dark_file("openvino"))
     names = [sorted(output.get_names()) for output in model.outputs]
-    assert names == [["keypoints"], ["scores"], ["stage_1"], ["stage_2"]]
+    assert names == [[name] for name in ANSWERS]
     info = model.get_rt_info("model_info")
     check_entries({key: model.get_rt_info(["model_info", key]).astype(str) for key in info.astype(dict)})
 

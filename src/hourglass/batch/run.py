@@ -60,8 +60,8 @@ def run_batch(
     answering, workers = answering or Answering(), workers or Workers()
     import_ray()
     source, units = _inspect(place, output, column, id_column)
-    weights, name, settings = _settings(answering, source, place)
-    detector, settings["detector"] = _detector(answering)
+    weights, name, settings = _settings(answering, source, place, workers.gpus > 0)
+    detector, settings["detector"], named = _detector(answering, workers.gpus > 0)
     store = Store(output)
     _prepare(store)
     agree(store, settings)
@@ -88,7 +88,7 @@ def run_batch(
             "stacks": answering.stacks,
         },
         detector=detector,
-        detecting=settings["detector"] or {},
+        detecting={**(settings["detector"] or {}), "name": named},
         batch_size=workers.batch_size,
         threads=max(1, int(workers.cpus)),
         stamp=json.dumps(settings),
@@ -138,7 +138,7 @@ def _inspect(place: str, output: str, column: str, id_column: str) -> tuple[Sour
 
 
 def _settings(
-    answering: Answering, source: Source, place: str
+    answering: Answering, source: Source, place: str, gpu: bool
 ) -> tuple[dict[str, bytes], str, dict[str, Any]]:
     """The weights' files, their name, and everything that a second run must agree with."""
     from hourglass.weights.exported import read_facts
@@ -150,11 +150,13 @@ def _settings(
             "int8 in a batch needs an OpenVINO file that was exported with int8: --weights FILE.xml"
         )
     facts = read_facts(path)
-    if answering.backend != "torch" and answering.stacks is None and answering.precision in ("auto", "fp32"):
-        path = artifact_of(path) or path  # runs without torch
     files = [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
     weights = {file.name: file.read_bytes() for file in files}
     digest = hashlib.sha256(b"".join(weights.values())).hexdigest()
+    plain = answering.backend != "torch" and answering.stacks is None
+    light = artifact_of(path)
+    if light is not None and plain and answering.precision in ("auto", "fp32") and not gpu:
+        weights = {light.name: light.read_bytes()}  # the same network; runs without torch
     inside = place if "://" in place else str(Path(place).absolute())
     settings = {
         "weights": {"name": facts.name, "sha256": digest},
@@ -171,13 +173,14 @@ def _settings(
     return weights, facts.name, settings
 
 
-def _detector(answering: Answering) -> tuple[bytes | None, dict[str, Any] | None]:
-    """The detector's file, and what a second run must agree with; None where there is none."""
+def _detector(answering: Answering, gpu: bool) -> tuple[bytes | None, dict[str, Any] | None, str]:
+    """The detector's file, what a second run must agree with, and the file's name; None where there is none."""
     if answering.detector == "none":
-        return None, None
+        return None, None, ""
     from hourglass.inference.detection.detectors import detector_file, load_detector
     from hourglass.inference.detection.suppress import check_nms
     from hourglass.inference.people import FINDER
+    from hourglass.weights.published import artifact_of
 
     check_nms(answering.nms_oks)
     path = detector_file(FINDER if answering.detector is None else answering.detector)
@@ -185,7 +188,10 @@ def _detector(answering: Answering) -> tuple[bytes | None, dict[str, Any] | None
     min_score = getattr(load_detector(path, answering.min_score), "min_score", answering.min_score)
     content = path.read_bytes()
     said = {"name": path.name, "sha256": hashlib.sha256(content).hexdigest()}
-    return content, {**said, "min_score": min_score, "nms_oks": answering.nms_oks}
+    light = artifact_of(path)
+    if light is not None and not gpu:
+        path, content = light, light.read_bytes()
+    return content, {**said, "min_score": min_score, "nms_oks": answering.nms_oks}, path.name
 
 
 def _prepare(store: Store) -> None:

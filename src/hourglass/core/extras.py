@@ -18,8 +18,9 @@ def missing(what: str, extra: str, error: ImportError | None = None) -> str:
         extra: of our pyproject.toml, such as `serve`; another name is taken for a package's own.
         error: what importing it said, where that tells the package.
     """
-    package = f" ({error.name} is not installed)" if error is not None and error.name else ""
-    return f"{what} needs more than is installed{package}: {install_command(extra)}"
+    names = "" if error is None else error.name or ""
+    lacks = f" ({names} {'are' if ',' in names else 'is'} not installed)" if names else ""
+    return f"{what} needs more than is installed{lacks}: {install_command(extra)}"
 
 
 def need_torch(weights: Path) -> None:

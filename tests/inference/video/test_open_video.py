@@ -252,7 +252,7 @@ def test_options_that_mean_nothing_here_are_refused(plain: Path) -> None:
 
 def test_without_pyav_the_error_says_how_to_get_it(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(VideoError, match=r"pip install -e '\.\[video\]'"):
+    with pytest.raises(VideoError, match=r"pip install .*\[video\]'"):
         container.load_av()
-    with pytest.raises(VideoError, match=r"pip install -e '\.\[video\]'"):
+    with pytest.raises(VideoError, match=r"pip install .*\[video\]'"):
         open_clip(str(plain))
