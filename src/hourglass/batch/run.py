@@ -174,7 +174,7 @@ def _settings(
 
 
 def _detector(answering: Answering, gpu: bool) -> tuple[bytes | None, dict[str, Any] | None, str]:
-    """The detector's file, what a second run must agree with, and the file's name; None where there is none."""
+    """The detector's file, what a second run must agree with, the file's name; None where there is none."""
     if answering.detector == "none":
         return None, None, ""
     from hourglass.inference.detection.detectors import detector_file, load_detector
