@@ -51,11 +51,12 @@ def test_bf16_is_near_where_the_processor_has_it(
 def test_bf16_falls_back_and_says_so(
     model: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class OldProcessor(openvino.Core):
-        def get_property(self, *names: Any) -> Any:
-            return [can for can in super().get_property(*names) if can != "BF16"]
+    ask = openvino.Core.get_property
 
-    monkeypatch.setattr(openvino, "Core", OldProcessor)
+    def old_processor(core: Any, *names: str) -> list[str]:
+        return [can for can in ask(core, *names) if can != "BF16"]
+
+    monkeypatch.setattr(openvino.Core, "get_property", old_processor)
     runner = engine.OpenVinoNetwork(model, SIGNATURE, "bf16")
     assert runner.precision == "fp32"
     assert "this processor has no bf16" in caplog.text
