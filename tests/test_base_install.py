@@ -1,6 +1,7 @@
 """What predicting needs, and nothing else, in a fresh environment: the commands and lines that README has."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ from hourglass.cli.demo_pictures import photo_path
 ROOT = Path(__file__).parents[1]
 LARGEST_MB = 380
 MOST_PACKAGES = 24
+ALONE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+"""The environment's programs find what is installed there, and not this checkout."""
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +36,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def install(environment: Path, what: str) -> None:
     words = ["-m", "pip", "install", "--disable-pip-version-check", "-q", "-c", str(ROOT / "constraints.txt")]
     done = subprocess.run(
-        [str(environment / "bin" / "python"), *words, what], capture_output=True, text=True, check=False
+        [str(environment / "bin" / "python"), *words, what],
+        env=ALONE,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -42,7 +49,7 @@ def run(environment: Path, folder: Path, *words: str, code: int = 0) -> subproce
     """A program of the environment, by name, in a folder; its exit code must be `code`."""
     program = str(environment / "bin" / words[0])
     done = subprocess.run(
-        [program, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        [program, *words[1:]], cwd=folder, env=ALONE, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == code, f"{words}: {done.stdout[-1000:]} {done.stderr[-2000:]}"
     return done
@@ -104,7 +111,7 @@ def test_what_is_missing_is_one_sentence_with_the_command(
 def test_the_server_answers_with_its_extra(environment: Path, tmp_path: Path) -> None:
     install(environment, f"{ROOT}[serve]")
     words = [str(environment / "bin" / "hourglass"), "serve", "--port", "0"]
-    server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ALONE)
     try:
         assert server.stderr is not None
         address = re.search(r"http://\S+", server.stderr.readline())
@@ -116,7 +123,8 @@ def test_the_server_answers_with_its_extra(environment: Path, tmp_path: Path) ->
             answer: dict[str, Any] = json.load(response)
     finally:
         server.terminate()
-        assert server.wait(timeout=60) == 0
+        server.communicate(timeout=60)
+    assert server.returncode == 0
     (person,) = answer["images"][0]["people"]
     shutil.copy(photo_path(), tmp_path / "photo.jpg")
     told = json.loads(run(environment, tmp_path, "hourglass", "predict", "photo.jpg", "--json", "-").stdout)

@@ -36,7 +36,11 @@ def test_the_python_is_the_one_that_runs_us(monkeypatch: pytest.MonkeyPatch, tmp
 def test_every_extra_named_is_one_of_pyproject() -> None:
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(extras.EXTRAS) == set(project["optional-dependencies"])
+    known = project["optional-dependencies"]
+    assert set(extras.EXTRAS) == set(known)
+    ours = [word for words in known.values() for word in words if word.startswith(f"{extras.PACKAGE}[")]
+    assert ours
+    assert {name for word in ours for name in word.partition("[")[2].rstrip("]").split(",")} <= set(known)
 
 
 def test_a_package_that_no_extra_brings_is_a_fault_of_ours() -> None:

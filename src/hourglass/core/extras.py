@@ -54,7 +54,7 @@ _EXTRA_OF = {
     **dict.fromkeys(
         ("torch", "lightning_fabric", "omegaconf", "yaml", "safetensors", "tensorboard"), "train"
     ),
-    **dict.fromkeys(("huggingface_hub", "scipy", "h5py", "pyarrow", "matplotlib"), "train"),
+    **dict.fromkeys(("huggingface_hub", "scipy", "h5py", "pyarrow", "matplotlib", "defusedxml"), "train"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), "serve"),
     **dict.fromkeys(("onnx", "onnxscript", "nncf"), "export"),
     "faster_coco_eval": "coco",
@@ -63,6 +63,7 @@ _EXTRA_OF = {
     "openvino": "openvino",
     "pandas": "pandas",
     "supervision": "supervision",
+    "sleap_io": "labels",
 }
 """The extra that brings a package."""
 

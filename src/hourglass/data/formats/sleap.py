@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hourglass.core.extras import missing
 from hourglass.core.structs import VISIBLE
 from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import Joints, Labelled, Point, annotations_of, picture_name
@@ -126,8 +127,8 @@ def _load(file: Path, open_videos: bool) -> Any:
         import sleap_io
     except ImportError as error:
         raise ImportError(
-            f"{file}: SLEAP's projects are read by sleap-io, which is not installed; install the extra "
-            "`labels`, or export the labels as an analysis HDF5 file"
+            missing(f"{file}, a project of SLEAP,", "labels", error)
+            + "; or export the labels as an analysis HDF5 file"
         ) from error
     try:
         return sleap_io.load_slp(str(file), open_videos=open_videos)
