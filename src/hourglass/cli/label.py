@@ -61,8 +61,10 @@ def label(
     """
     from hourglass.cli.options import check_options
     from hourglass.cli.serve import check_extra
-    from hourglass.serving.label_project import Project, folder_of, import_labels, skeleton_in
+    from hourglass.serving.label import create_label_app
+    from hourglass.serving.label_project import Project, folder_of, import_labels, pictures_in, skeleton_in
     from hourglass.serving.run import listen, run, url_of
+    from hourglass.serving.settings import Settings
 
     check_options(None, None, detector, None, None)
     if labels is not None and skeleton:
@@ -71,31 +73,27 @@ def label(
     folder = folder_of(project, make=bool(video))
     with _only_one(folder), listen("127.0.0.1", port) as listening:
         chosen = _skeleton(skeleton) if skeleton else skeleton_in(folder, category)
-        if labels is None and not video:
-            from hourglass.serving.label_project import pictures_in
-
+        if not video:
             pictures_in(folder)  # nothing slow before it is known that there are any
-        predictor = None if weights == NO_WEIGHTS else _predictor(weights, detector, device)
-        for film in video or ():
-            _take_frames(film, folder, frames, predictor)
         if labels is not None:
             chosen, away = import_labels(folder, labels, category)
             if away:
                 typer.echo(f"hourglass: {away} people of {labels} are in no picture of {folder}", err=True)
+        predictor = None if weights == NO_WEIGHTS else _predictor(weights, detector, device)
         if chosen is None and predictor is not None:
             chosen = predictor.skeleton
         if chosen is None:
             raise ValueError("nothing says which joints there are: give --skeleton, --labels or --weights")
+        fits = predictor is not None and set(predictor.skeleton.joints) & set(chosen.joints)
+        for film in video or ():
+            _take_frames(film, folder, frames, predictor if fits else None)
         opened = Project(folder, chosen, category)
-
-        from hourglass.serving.label import SETTINGS, create_label_app
-
         app = create_label_app(opened, predictor)
         listening.listen()
         typer.echo(
             f"{len(opened.sizes)} pictures of {folder} at {url_of(listening)} (Ctrl-C ends it)", err=True
         )
-        run(app, listening, SETTINGS)
+        run(app, listening, Settings())
 
 
 def _skeleton(text: str) -> "Skeleton":
@@ -104,11 +102,11 @@ def _skeleton(text: str) -> "Skeleton":
 
     if text in SKELETONS:
         return SKELETONS[text]
-    joints = [name.strip() for name in text.split(",")]
-    if len(joints) < 2 or not all(joints):
+    if "," not in text:
         raise ValueError(
-            f"--skeleton {text!r} is none of {', '.join(SKELETONS)}, nor a list of joints with commas between"
+            f"--skeleton {text!r} is none of {', '.join(SKELETONS)}, nor joints with commas between"
         )
+    joints = [name.strip() for name in text.split(",") if name.strip()]
     return Skeleton.of_names("own", joints)
 
 
@@ -121,41 +119,30 @@ def _predictor(weights: str | None, detector: str | None, device: str) -> "Predi
 
 def _take_frames(video: Path, folder: Path, count: int, predictor: "Predictor | None") -> None:
     """Frames of a video, which may lie in the project, with a bar on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from hourglass.cli.options import people_bar
     from hourglass.inference.video.pick import pick_frames
 
     film = video if video.exists() else folder / video
     if not film.is_file():
         raise FileNotFoundError(f"there is no video file {video}")
-    columns = (TextColumn("looking for frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("frames", total=None)
-        new = pick_frames(
-            str(film),
-            folder,
-            count,
-            predictor,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with people_bar("looking for frames") as show:
+        new = pick_frames(str(film), folder, count, predictor, show)
     typer.echo(f"{len(new)} new frames of {film}", err=True)
 
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Raise OSError while another `hourglass label` works on the same folder: it would write over this one."""
+    """Raise OSError while another `hourglass label` has the folder: they would write over each other."""
     import fcntl
     import os
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError(
-                f"another hourglass label has {folder} open; use its page, or end it first"
-            ) from error
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise OSError(f"another hourglass label has {folder} open; use its page, or end it first") from error
+    try:
         yield
     finally:
         os.close(handle)

@@ -134,6 +134,7 @@ def _networks(weights: str | None, also: list[str]) -> list[str | None]:
 
 
 def check_extra() -> None:
+    """Raise ValueError, naming what to install, unless a server can be run."""
     from importlib.util import find_spec
 
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]

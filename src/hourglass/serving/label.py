@@ -1,22 +1,20 @@
-"""`hourglass label` over HTTP: the page, pictures, labels, and what a network suggests, for this machine alone."""
+"""`hourglass label` over HTTP, on this machine only: its page, pictures, labels, a network's suggestions."""
 
 import io
-import json
 import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-import numpy as np
 from PIL import Image
 
 from hourglass.data.loading.images import ImageError, read_image
-from hourglass.serving.label_project import Project, StaleError, read_people
-from hourglass.serving.middleware import Guard, Metrics, Receive, Send, error_handlers, error_json
-from hourglass.serving.settings import Refused, Settings
-from hourglass.serving.uploads import Budget, loan, read_body
+from hourglass.inference.video.pick import unsureness
+from hourglass.serving.label_project import Project, StaleError
+from hourglass.serving.middleware import Guard, Metrics, error_handlers, error_json
+from hourglass.serving.settings import Refused
 from hourglass.web.pages import KINDS, label_files
 
 if TYPE_CHECKING:
@@ -26,38 +24,17 @@ if TYPE_CHECKING:
     from hourglass.inference.predictor import Predictor
 
 STALE = "This picture was changed in another tab or program; what you see here is not saved. Reload the page."
-SETTINGS = Settings(max_mb=8)
 _SHOWN = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".gif": "gif", ".bmp": "bmp"}
 """What any browser shows, and its media type; other pictures are sent as PNG."""
 
 
-class LoopbackOnly:
-    """ASGI middleware that refuses whatever a page of another site makes a browser on this machine send.
-
-    A name that an attacker lets point at 127.0.0.1 (DNS rebinding) stands in Host, and the site that a
-    request comes from in Origin or Sec-Fetch-Site; no page can change these.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        refusal = None
-        if scope["type"] == "http":
-            refusal = refused_for(
-                {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            )
-        if refusal is None:
-            await self.app(scope, receive, send)
-            return
-        body = json.dumps(error_json(403, refusal)).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 403, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-
 def refused_for(headers: dict[str, str]) -> str | None:
-    """Why a request with these headers, their names in lower case, is refused; None where it isn't."""
+    """Why a request with these headers, their names in lower case, is refused; None where it isn't.
+
+    That is whatever a page of another site makes a browser on this machine send: a name that an attacker lets
+    point at 127.0.0.1 (DNS rebinding) stands in Host, and the site that a request comes from in Origin or
+    Sec-Fetch-Site; no page can change these.
+    """
     host, origin = headers.get("host", ""), headers.get("origin")
     try:
         name = urlsplit(f"http://{host}").hostname
@@ -87,7 +64,7 @@ class Suggestions:
             joint for joint in project.skeleton.joints if predictor and joint in predictor.skeleton.joints
         ]
         self.doubts: dict[str, float] = {}
-        """Of the pictures looked at so far, 0 to 1; see `doubt_of`."""
+        """Of the pictures looked at so far, 0 to 1: how unsure the network is of its least sure person."""
         self._people: dict[str, list[dict[str, Any]]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -104,7 +81,7 @@ class Suggestions:
             if name not in self._people:
                 image = read_image(self.project.path(name), name)
                 poses = self.predictor(image)
-                self.doubts[name] = doubt_of(poses, self.joints)
+                self.doubts[name] = max((unsureness(pose, self.joints) for pose in poses), default=1.0)
                 self._people[name] = [
                     {"id": None, "joints": joints}
                     for pose in poses
@@ -141,22 +118,14 @@ class Suggestions:
                 self.doubts[name] = -1.0  # told when it is opened
 
 
-def doubt_of(poses: "list[Pose]", joints: list[str]) -> float:
-    """How little sure a network is of a picture: of its least sure person, 1 where it finds nobody."""
-    doubts = [1.0]
-    if poses:
-        rows = [poses[0].skeleton.index(joint) for joint in joints]
-        said = [pose.scores if pose.confidences is None else pose.confidences for pose in poses]
-        doubts = [1 - float(np.clip(values[rows], 0, 1).mean()) for values in said]
-    return max(doubts)
-
-
 def create_label_app(project: Project, predictor: "Predictor | None") -> "FastAPI":
     """The ASGI application; nothing else may run the predictor from now on.
 
     Raises ImportError where the extra `serve` is not installed.
     """
-    from fastapi import FastAPI
+    from fastapi import Depends, FastAPI, Request
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
     from starlette.concurrency import run_in_threadpool
 
     suggestions = Suggestions(project, predictor)
@@ -167,15 +136,24 @@ def create_label_app(project: Project, predictor: "Predictor | None") -> "FastAP
         yield
         await run_in_threadpool(suggestions.close)
 
+    def check_origin(request: Request) -> None:
+        if refusal := refused_for(dict(request.headers)):
+            raise Refused(403, refusal)
+
+    async def malformed(_: Any, error: Any) -> Any:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return JSONResponse(error_json(422, f"the request is malformed: {where}: {first['msg']}"), 422)
+
     app = FastAPI(
         title="hourglass label",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         lifespan=lifespan,
-        exception_handlers=error_handlers(),
+        dependencies=[Depends(check_origin)],
+        exception_handlers={**error_handlers(), RequestValidationError: malformed},
     )
-    app.add_middleware(LoopbackOnly)
     app.add_middleware(Guard, metrics=Metrics())
     app.state.suggestions = suggestions
     _add_routes(app, project, suggestions)
@@ -185,9 +163,9 @@ def create_label_app(project: Project, predictor: "Predictor | None") -> "FastAP
 def _add_routes(app: Any, project: Project, suggestions: Suggestions) -> None:
     from fastapi import Request, Response
     from fastapi.responses import JSONResponse
-    from starlette.concurrency import run_in_threadpool
+    from pydantic import BaseModel, FiniteFloat
 
-    files, budget = label_files(), Budget(int(SETTINGS.memory_mb * 1e6))
+    files = label_files()
     predictor = suggestions.predictor
 
     def known(request: Request) -> str:
@@ -227,17 +205,16 @@ def _add_routes(app: Any, project: Project, suggestions: Suggestions) -> None:
         name = known(request)
         try:
             return JSONResponse({"people": suggestions.people(name)})
-        except (ImageError, KeyError) as error:
+        except ImageError as error:
             raise Refused(422, str(error)) from error
 
     def picture(request: Request) -> Response:
         name = known(request)
         try:
             path = project.path(name)
-            image = read_image(
-                path, name
-            )  # a browser would show the rest of a damaged one as if it were whole
-        except (ImageError, KeyError) as error:
+            # A browser would show the rest of a damaged picture as if it were whole.
+            image = read_image(path, name)
+        except ImageError as error:
             raise Refused(422, f"this picture can't be read: {error}") from error
         kind = _SHOWN.get(path.suffix.lower())
         headers = {"Cache-Control": "no-cache"}
@@ -259,33 +236,24 @@ def _add_routes(app: Any, project: Project, suggestions: Suggestions) -> None:
         looked_at = len(suggestions.doubts)
         return JSONResponse({"name": open_ones[0] if open_ones else None, "looked_at": looked_at})
 
-    def save(name: str, body: bytes) -> dict[str, Any]:
+    class Person(BaseModel):
+        id: int | str | None = None
+        joints: dict[str, tuple[FiniteFloat, FiniteFloat, Literal[1, 2]]]
+
+    class Labels(BaseModel):
+        version: int
+        labelled: bool
+        people: list[Person]
+
+    def save(request: Request, labels: Labels) -> Response:
+        name = known(request)
+        people = [(person.id, person.joints) for person in labels.people]
         try:
-            told = json.loads(body)
-            if (
-                not isinstance(told, dict)
-                or type(told.get("version")) is not int
-                or type(told.get("labelled")) is not bool
-            ):
-                raise ValueError("the request is not an object with 'version', 'labelled' and 'people'")
-            people = read_people(told.get("people"), project.skeleton)
-        except ValueError as error:
-            raise Refused(422, str(error)) from error
-        try:
-            return project.save(name, told["version"], told["labelled"], people)
+            return JSONResponse(project.save(name, labels.version, labels.labelled, people))
         except StaleError as error:
             raise Refused(409, STALE) from error
         except (ValueError, OSError) as error:
-            raise Refused(507 if isinstance(error, OSError) else 503, str(error), 5) from error
-
-    async def put(request: Request) -> Response:
-        name = known(request)
-        # A form of another page can't send this type, whatever its browser tells of it.
-        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-            raise Refused(415, "labels are saved as application/json")
-        with loan(budget) as held:
-            body = await read_body(request, SETTINGS, held)
-            return JSONResponse(await run_in_threadpool(save, name, body))
+            raise Refused(507 if isinstance(error, OSError) else 422, str(error)) from error
 
     gets = {
         "/": page_file,
@@ -298,4 +266,4 @@ def _add_routes(app: Any, project: Project, suggestions: Suggestions) -> None:
     }
     for path, answer in gets.items():
         app.add_api_route(path, answer, methods=["GET"], response_model=None)
-    app.add_api_route("/api/picture", put, methods=["PUT"], response_model=None)
+    app.add_api_route("/api/picture", save, methods=["PUT"], response_model=None)

@@ -2,21 +2,19 @@
 
 import hashlib
 import json
-import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
-from hourglass.core.structs import OCCLUDED, VISIBLE
 from hourglass.data.formats import coco
 from hourglass.data.formats.annotation_files import read_annotations
-from hourglass.data.formats.coco_fields import of_categories
+from hourglass.data.formats.coco_fields import id_of, of_categories
 from hourglass.data.formats.labelled import natural
 from hourglass.data.formats.picture_files import find_pictures
 from hourglass.data.formats.picture_places import labels_upright, places
@@ -31,7 +29,7 @@ _OF_OTHER_JOINTS = {"hourglass", "crop", "lengths", "keypoint_scores", "num_keyp
 """What an annotation says of the joints that it had, and not of those that replace them."""
 
 Entry = dict[str, Any]
-Joints = dict[str, tuple[float, float, int]]
+Joints = Mapping[str, tuple[float, float, int]]
 """The labelled joints of a person: x, y, and COCO's visibility, 1 or 2."""
 
 
@@ -152,10 +150,10 @@ class Project:
         self._refresh()
 
     def path(self, name: str) -> Path:
-        """A picture's file; raises KeyError for what is none of the project's pictures."""
+        """A picture's file; raises ImageError for what is none of the project's pictures."""
         path = (self.folder / name).resolve()
         if name not in self.sizes or not path.is_relative_to(self.folder):
-            raise KeyError(name)
+            raise ImageError(f"{name} is no picture of the project")
         return path
 
     def is_labelled(self, name: str) -> bool:
@@ -169,7 +167,9 @@ class Project:
             width, height = self.sizes[name]
             people = [{"id": p.id, "joints": p.joints} for p in self._people.get(name, ())]
             labelled = self.is_labelled(name)
-            digest = hashlib.sha256(json.dumps([labelled, sorted(people, key=lambda p: str(p["id"]))]).encode()).hexdigest()
+            digest = hashlib.sha256(
+                json.dumps([labelled, sorted(people, key=lambda p: str(p["id"]))]).encode()
+            ).hexdigest()
             version = int(digest[:13], 16)  # JavaScript's numbers are exact up to 2^53
             return {
                 "name": name,
@@ -190,9 +190,10 @@ class Project:
         Args:
             people: ids, None for new ones, and labelled joints; who has none is left out.
 
-        Raises StaleError when the picture has another version by now, OSError when the file can't be written.
+        Raises StaleError when the picture has another version by now, ValueError for a joint that can't be,
+        OSError when the file can't be written.
         """
-        people = [(key, joints) for key, joints in people if joints]
+        people = _checked(people, self.skeleton)
         with self._lock:
             now = self.state(name)
             there = self._people.get(name, [])
@@ -279,7 +280,7 @@ class Project:
                 f"{', '.join(self.skeleton.joints)}; take a skeleton with the same joints, or move the file"
             )
         self.skeleton = found.people.skeleton
-        entries, _ = of_categories(content["annotations"], found.categories, self.file)
+        entries = cast("list[Entry]", of_categories(content["annotations"], found.categories, self.file)[0])
         by_name = {str(entry["file_name"]): entry for entry in content["images"]}
         paths, _ = find_pictures(self.folder, found.names)
         names = {
@@ -305,62 +306,26 @@ class Project:
         self._category_id = found.category
 
 
-def read_people(raw: Any, skeleton: Skeleton) -> list[tuple[Any, Joints]]:
-    """The people of a request to save: a list of `{"id", "joints": {name: [x, y, visibility]}}`.
-
-    Raises ValueError naming the person and the joint.
-    """
-    if not isinstance(raw, list) or not all(
-        isinstance(row, dict) and isinstance(row.get("joints"), dict) for row in raw
-    ):
-        raise ValueError("'people' is not a list of objects with 'joints'")
-    people = []
-    for number, row in enumerate(raw, 1):
-        key, joints = row.get("id"), {}
-        if type(key) not in (int, str, type(None)):
-            raise ValueError(f"person {number}: 'id' is no number or word")
-        for joint, point in row["joints"].items():
-            if joint not in skeleton.joints:
-                raise ValueError(f"person {number}: {joint!r} is no joint of {skeleton.name}")
-            if (
-                not isinstance(point, list)
-                or len(point) != 3
-                or any(type(v) not in (int, float) for v in point)
-            ):
-                raise ValueError(f"person {number}: {joint} is not x, y and visibility")
-            x, y, seen = point
-            if not all(math.isfinite(v) and abs(v) < FARTHEST_PX for v in (x, y)) or seen not in (
-                OCCLUDED,
-                VISIBLE,
-            ):
-                raise ValueError(
-                    f"person {number}: {joint} lies nowhere, or its visibility is neither 1 nor 2"
-                )
-        # In the skeleton's order, as they are read from the file.
-        for joint in skeleton.joints:
-            if joint in row["joints"]:
-                x, y, seen = row["joints"][joint]
-                joints[joint] = (float(x), float(y), int(seen))
-        people.append((key, joints))
+def _checked(people: Sequence[tuple[Any, Joints]], skeleton: Skeleton) -> list[tuple[Any, Joints]]:
+    """Those with a joint, their joints in the skeleton's order; raises ValueError naming what can't be."""
     ids = [key for key, _ in people if key is not None]
     if len(set(ids)) < len(ids):
-        raise ValueError("two people have the same 'id'")
-    return people
+        raise ValueError("two people have the same id")
+    for joint, (x, y, _) in (row for _, joints in people for row in joints.items()):
+        if joint not in skeleton.joints:
+            raise ValueError(f"{joint!r} is no joint of the skeleton {skeleton.name}")
+        if max(abs(x), abs(y)) >= FARTHEST_PX:
+            raise ValueError(f"{joint} is at {x:g}, {y:g}, where no picture reaches")
+    ordered = [
+        (key, {name: joints[name] for name in skeleton.joints if name in joints}) for key, joints in people
+    ]
+    return [(key, joints) for key, joints in ordered if joints]
 
 
 def _free(entries: Sequence[Entry]) -> int:
     """A number that is no entry's id."""
-    return (
-        max(
-            (
-                int(e["id"])
-                for e in entries
-                if isinstance(e.get("id"), int | float) or str(e.get("id", "")).isdecimal()
-            ),
-            default=0,
-        )
-        + 1
-    )
+    ids = (id_of(entry.get("id")) for entry in entries)
+    return 1 + max((key for key in ids if isinstance(key, int)), default=0)
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:

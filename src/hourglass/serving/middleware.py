@@ -132,7 +132,7 @@ def error_headers(refused: Refused) -> dict[str, str]:
     return headers
 
 
-def error_handlers() -> dict[Any, Callable[[Any, Any], Awaitable[Any]]]:
+def error_handlers() -> dict[Any, Any]:
     """What FastAPI answers for `Refused` and for addresses and methods that there aren't."""
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hourglass.core.arrays import RGB
 from hourglass.inference.inputs_outputs import write_picture
+from hourglass.inference.poses.pose import Pose
 from hourglass.inference.predictor import Predictor
 from hourglass.inference.video.frames import Clip, Frame, Selection
 from hourglass.inference.video.joints_log import Person
@@ -27,7 +28,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 def by_motion(change: Numbers, count: int, taken: Sequence[int] = ()) -> list[int]:
-    """Rows of frames such that about as much happens between any two: many where much moves, few where little.
+    """Rows of frames such that about as much happens between any two of them.
 
     Args:
         change: (N,) how much each frame differs from the one before it; the first is 0.
@@ -56,25 +57,29 @@ def by_doubt(doubt: Numbers, count: int, taken: Sequence[int] = (), apart: int =
     return sorted(chosen)
 
 
+def unsureness(pose: Pose, joints: Sequence[str]) -> float:
+    """0 to 1: 1 less the mean confidence of these joints, or their score where the weights have none."""
+    said = pose.scores if pose.confidences is None else pose.confidences
+    return 1 - float(np.clip(said[[pose.skeleton.index(joint) for joint in joints]], 0, 1).mean())
+
+
 def doubts(people: Sequence[Sequence[Person]]) -> Numbers:
     """(N,) 0 to 2, how doubtful the people are whom a network followed through N frames.
 
-    That is of the worst person: 1 less the mean confidence (or score, for weights without), plus how far the
-    joints jump from the middle between the frames before and after, on average in sides of the person's box,
-    1 at most. A frame without anybody has 1.
+    That is of the worst person: `unsureness`, plus how far the joints jump from the middle between the frames
+    before and after, on average in sides of the person's box, 1 at most. A frame without anybody has 1.
     """
     found = [{person.number: person.found for person in row} for row in people]
     values = np.ones(len(found))
     for n, row in enumerate(found):
         worst = []
         for number, pose in row.items():
-            said = pose.scores if pose.confidences is None else pose.confidences
             jump = 0.0
             if 0 < n < len(found) - 1 and number in found[n - 1] and number in found[n + 1]:
                 middle = (found[n - 1][number].keypoints + found[n + 1][number].keypoints) / 2
                 apart = np.linalg.norm(pose.keypoints - middle, axis=1).mean()
                 jump = min(float(apart) / float(max(pose.box[2:])), 1.0)
-            worst.append(1 - float(np.clip(said, 0, 1).mean()) + jump)
+            worst.append(unsureness(pose, pose.skeleton.joints) + jump)
         values[n] = max(worst, default=1.0)
     return values
 
@@ -89,8 +94,8 @@ def pick_frames(
     """Write frames of a video as JPEG files until the folder holds `count` of them; the new ones.
 
     Half of them are taken by motion, half by doubt where there is a predictor. A frame's name is the video's,
-    four letters that tell it from others of that name, and the frame's number, so that the same frame is never
-    written twice.
+    four letters that tell it from others of that name, and the frame's number, so that the same frame is
+    never written twice.
 
     Raises ValueError, FileNotFoundError or VideoError naming the video or the option.
     """

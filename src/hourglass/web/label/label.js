@@ -69,6 +69,7 @@ function keep() {
   if (entry.labelled !== book.labelled) {
     entry.labelled = book.labelled;
     fillPictures(project.pictures, book.name);
+    tellWhere();
   }
   show();
   save(book.name, book.labelled, book.labelled ? toRows(book.people) : []);
@@ -312,7 +313,8 @@ function listen() {
     const name = target.closest("button")?.dataset.value;
     if (!name) return;
     choose(chosen.person, name);
-    if (!joint()) say(`Click where the ${plain(name)} is, or place it in the middle and move it with the arrow keys.`);
+    if (joint()) focusChosen();
+    else say(`Click where the ${plain(name)} is, or place it in the middle and move it with the arrow keys.`);
   });
   document.addEventListener("keydown", key, true);
   listenToZoom(() => {});
