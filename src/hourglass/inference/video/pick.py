@@ -102,7 +102,7 @@ def pick_frames(
     if count < 1:
         raise ValueError(f"--frames is {count}; it must be 1 at least")
     clip = open_clip(video, with_sound=False)
-    every = max(1, (clip.total or round(clip.rate * CANDIDATES * count)) // (CANDIDATES * count))
+    every = max(1, clip.total // (CANDIDATES * count) if clip.total else round(clip.rate / 5))
     start = f"{Path(video).stem}-{hashlib.sha256(clip.identity.encode()).hexdigest()[:4]}-"
     there = {
         int(path.stem[len(start) :])
@@ -115,7 +115,7 @@ def pick_frames(
     change, numbers, people = _look(open_clip(video, Selection(every), with_sound=False), predictor, progress)
     if not numbers:
         raise ValueError(f"{video} holds no frame that can be read")
-    taken = [row for row, number in enumerate(numbers) if number in there]
+    taken = [int(np.abs(np.array(numbers) - number).argmin()) for number in there]
     wanted = count - len(there)
     doubtful: list[int] = []
     if predictor is not None:

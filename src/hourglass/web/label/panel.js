@@ -60,7 +60,7 @@ export function fillAbout(project) {
   const elsewhere = project.elsewhere ? ` ${project.elsewhere} pictures of labels.json aren't here; their labels stay.` : "";
   $("about").textContent = `${project.pictures.length} pictures. ${whose}${project.weights ? `${which}.` : ""}${elsewhere}`;
   $("unreadable-box").hidden = !project.unreadable.length;
-  $("unreadable-title").textContent = `${project.unreadable.length} pictures can't be read and are left out`;
+  $("unreadable-title").textContent = `Pictures that can't be read and are left out: ${project.unreadable.length}`;
   $("unreadable").replaceChildren(...project.unreadable.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
 }
 
