@@ -86,6 +86,11 @@ def test_labels_of_another_tool_are_gone_on_with(folder: Path, served: list[Any]
     project = served[-1][0].project
     assert (project.skeleton.joints, project.skeleton.flip_pairs) == (joints, pairs)
     assert [row["joints"] for row in project.state(here)["people"]] == mine
+    # Hidden joints, of which the first file didn't tell, are told from now on.
+    rows = [(row["id"], {joints[0]: (3.0, 4.0, 1)}) for row in project.state(here)["people"]]
+    project.save(here, project.state(here)["version"], True, rows)
+    read = coco.read_file(folder / "labels.json").people
+    assert (read.tells_hidden, read.visibility.max()) == (True, 1)
     again = run(folder, "--weights", "none", "--labels", FOLDER / name)
     assert "leave --labels away" in str(again.exception)
 

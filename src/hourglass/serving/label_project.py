@@ -20,7 +20,7 @@ from hourglass.data.formats.picture_files import find_pictures
 from hourglass.data.formats.picture_places import labels_upright, places
 from hourglass.data.formats.read_files import FARTHEST_PX, read_json
 from hourglass.data.loading.images import ImageError, image_size
-from hourglass.data.writers.coco import category_of, write_coco
+from hourglass.data.writers.coco import category_of, to_coco
 from hourglass.inference.inputs_outputs import IMAGE_SUFFIXES
 from hourglass.inference.video.open_video import VIDEO_SUFFIXES
 
@@ -82,7 +82,7 @@ def pictures_in(folder: Path) -> tuple[dict[str, tuple[int, int]], list[str]]:
         except ImageError as error:
             bad.append(str(error).replace(str(path), name))
     if not sizes:
-        films = [path.name for path in below if path.suffix.lower() in VIDEO_SUFFIXES]
+        films = [path.relative_to(folder) for path in below if path.suffix.lower() in VIDEO_SUFFIXES]
         hint = f"; take frames of its video with --video {folder / films[0]} --frames 40" if films else ""
         reason = f"no picture that can be read ({bad[0]})" if bad else "no pictures"
         raise ValueError(f"the folder {folder} holds {reason}{hint}")
@@ -114,7 +114,9 @@ def import_labels(folder: Path, file: Path, category: str | None = None) -> tupl
     }
     here = people.take(np.array([name in found for name in people.names], bool))
     if len(here):
-        write_coco(replace(here, names=[found[name] for name in here.names]), folder / LABELS)
+        content = to_coco(replace(here, names=[found[name] for name in here.names], sizes={}))
+        del content["hourglass"]  # what it says of the way back to the first form won't hold any more
+        write_text_atomically(folder / LABELS, json.dumps(content, ensure_ascii=False) + "\n")
     return people.skeleton, len(people) - len(here)
 
 
