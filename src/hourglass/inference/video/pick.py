@@ -4,6 +4,7 @@ import glob
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,11 +13,12 @@ import numpy.typing as npt
 from hourglass.core.arrays import RGB
 from hourglass.inference.inputs_outputs import write_picture
 from hourglass.inference.poses.pose import Pose
-from hourglass.inference.predictor import Predictor
 from hourglass.inference.video.frames import Clip, Frame, Selection
 from hourglass.inference.video.joints_log import Person
 from hourglass.inference.video.open_video import open_clip
-from hourglass.inference.video.track import Follower
+
+if TYPE_CHECKING:
+    from hourglass.inference.predictor import Predictor
 
 CANDIDATES = 10
 """So many frames are looked at for each that is wanted."""
@@ -88,7 +90,7 @@ def pick_frames(
     video: str,
     folder: Path,
     count: int,
-    predictor: Predictor | None = None,
+    predictor: "Predictor | None" = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> list[Path]:
     """Write frames of a video as JPEG files until the folder holds `count` of them; the new ones.
@@ -132,9 +134,11 @@ def pick_frames(
 
 
 def _look(
-    clip: Clip, predictor: Predictor | None, progress: Callable[[int, int | None], None]
+    clip: Clip, predictor: "Predictor | None", progress: Callable[[int, int | None], None]
 ) -> tuple[Numbers, list[int], list[tuple[Person, ...]]]:
     """Of the frames that can be read: how much each changes, its number, and its people."""
+    from hourglass.inference.video.track import Follower  # not needed, and slow to import, without a network
+
     follow = None if predictor is None else Follower(predictor)
     change, numbers, people = [], [], []
     last: npt.NDArray[np.float64] | None = None
