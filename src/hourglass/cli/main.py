@@ -19,6 +19,7 @@ from hourglass.cli import (
     evaluate,
     evaluate_finder,
     export,
+    label,
     models,
     predict,
     score,
@@ -43,6 +44,7 @@ app.command()(ablate.ablate)
 app.command()(predict.predict)
 app.command()(batch.batch)
 app.command()(serve.serve)
+app.command()(label.label)
 app.command()(demo.demo)
 app.command()(models.models)
 app.command()(convert.convert)

@@ -103,12 +103,12 @@ def calibrate(source: str, weights: str | Path | None) -> "npt.NDArray[np.uint8]
 
 
 @contextmanager
-def people_bar() -> Iterator[Callable[[int, int], None]]:
+def people_bar(title: str = "people") -> Iterator[Callable[[int, int | None], None]]:
     """A bar with the time left on standard error, where that is a terminal; gives what moves it on."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("people", total=None)
+        task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

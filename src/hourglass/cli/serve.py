@@ -94,7 +94,7 @@ def serve(
         allow_origin=tuple(allow_origin or ()),
         root_path=root_path,
     )
-    _check_extra()
+    check_extra()
 
     from hourglass.cli.options import calibrate
     from hourglass.serving.run import listen, run, url_of
@@ -133,7 +133,8 @@ def _networks(weights: str | None, also: list[str]) -> list[str | None]:
     return [weights, *also]
 
 
-def _check_extra() -> None:
+def check_extra() -> None:
+    """Raise ValueError, naming what to install, unless a server can be run."""
     from importlib.util import find_spec
 
     from hourglass.core.extras import missing

@@ -14,7 +14,7 @@ import numpy as np
 from hourglass.inference.predictor import Predictor
 from hourglass.serving import openapi
 from hourglass.serving.batching import Batcher, Job
-from hourglass.serving.middleware import Guard, Metrics, error_headers, error_json
+from hourglass.serving.middleware import Guard, Metrics, error_handlers
 from hourglass.serving.requests import Ask, read_ask
 from hourglass.serving.responses import answer_json
 from hourglass.serving.settings import Refused, Settings
@@ -155,8 +155,6 @@ def create_app(
     """
     from fastapi import FastAPI
     from fastapi.middleware.cors import CORSMiddleware
-    from fastapi.responses import JSONResponse
-    from starlette.exceptions import HTTPException
 
     settings = settings or Settings()
     service = Service(predictor, settings, others)
@@ -166,14 +164,6 @@ def create_app(
         yield
         await asyncio.get_running_loop().run_in_executor(None, service.close)
 
-    async def refused(_: Any, error: Any) -> Any:
-        return JSONResponse(error_json(error.status, error.message), error.status, error_headers(error))
-
-    async def http_error(_: Any, error: Any) -> Any:
-        text = {404: "there is nothing at this address", 405: "this address has no such method"}
-        message = text.get(error.status_code, "the request can't be answered")
-        return JSONResponse(error_json(error.status_code, message), error.status_code, error.headers)
-
     app = FastAPI(
         title="hourglass",
         version=_version(),
@@ -181,7 +171,7 @@ def create_app(
         docs_url=None,  # FastAPI's page loads scripts from elsewhere; ours is `web/server/docs.html`
         redoc_url=None,
         lifespan=lifespan,
-        exception_handlers={Refused: refused, HTTPException: http_error},
+        exception_handlers=error_handlers(),
     )
     if settings.allow_origin:
         app.add_middleware(

@@ -132,6 +132,22 @@ def error_headers(refused: Refused) -> dict[str, str]:
     return headers
 
 
+def error_handlers() -> dict[Any, Any]:
+    """What FastAPI answers for `Refused` and for addresses and methods that there aren't."""
+    from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException
+
+    async def refused(_: Any, error: Any) -> Any:
+        return JSONResponse(error_json(error.status, error.message), error.status, error_headers(error))
+
+    async def http_error(_: Any, error: Any) -> Any:
+        text = {404: "there is nothing at this address", 405: "this address has no such method"}
+        message = text.get(error.status_code, "the request can't be answered")
+        return JSONResponse(error_json(error.status_code, message), error.status_code, error.headers)
+
+    return {Refused: refused, HTTPException: http_error}
+
+
 async def _send_error(send: Send, text: str, name: str) -> None:
     body = json.dumps(error_json(500, text, id=name)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

@@ -37,6 +37,13 @@ def page_files(package: str, head: str = "") -> dict[str, bytes]:
     return files
 
 
+def label_files() -> dict[str, bytes]:
+    """The files of the page of `hourglass label` by name; `label.html` finds the others in `page/`."""
+    shared = _read(resources.files("hourglass.web") / "page")
+    own = _read(resources.files("hourglass.web") / "label")
+    return {name: shared[name] for name in ("page.css", "icon.svg", "draw.js", "zoom.js")} | own
+
+
 def _read(folder: Any) -> dict[str, bytes]:
     return {
         item.name: item.read_bytes()

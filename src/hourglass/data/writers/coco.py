@@ -121,7 +121,7 @@ def to_coco(
         if sizes and name in sizes:
             picture["width"], picture["height"] = sizes[name]
         pictures.append(picture)
-    category = _category(people.skeleton, category_id)
+    category = category_of(people.skeleton, category_id)
     head: dict[str, Any] = {
         "version": VERSION,
         "form": people.form,
@@ -220,7 +220,8 @@ def _same(a: Float64Array, b: Float64Array) -> BoolArray:
     return np.asarray(((a == b) & (np.signbit(a) == np.signbit(b))) | (np.isnan(a) & np.isnan(b)))
 
 
-def _category(skeleton: Skeleton, number: Key) -> dict[str, Any]:
+def category_of(skeleton: Skeleton, number: Key = 1) -> dict[str, Any]:
+    """An entry of COCO's `categories`, with ours beside COCO's own fields."""
     category: dict[str, Any] = {
         "id": number,
         "name": "person" if skeleton.joints == COCO17.joints else skeleton.name,

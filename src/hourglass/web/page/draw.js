@@ -67,7 +67,7 @@ export function jointText(name, joint, word) {
 // One person as a group. `frame` is the part of the picture that is seen: { x, y, width, height }.
 // Options: `shown` joints, the least `confidence`, `bySide` or in the person's colour, `names`, `moves`,
 // `word` for how sure a joint is, and `points`, whether joints can be focused.
-function personGroup({ id, joints, before, sidePx, dimmed }, skeleton, frame, options) {
+export function personGroup({ id, joints, before, sidePx, dimmed }, skeleton, frame, options) {
   const { shown, confidence, bySide, names, moves, word, points } = options;
   const side = sidesOf(skeleton);
   const line = lineWidth(joints, frame);
