@@ -28,7 +28,7 @@ from hourglass.evaluation.metrics.oks import SUMMARY
 from hourglass.evaluation.metrics.scores import NotApplicable
 from hourglass.evaluation.scoring import predictions as scoring_predictions
 from hourglass.evaluation.scoring import truth as scoring_truth
-from hourglass.evaluation.scoring.report import Request, as_report, score_all
+from hourglass.evaluation.scoring.report import ScoreRequest, as_report, score_all
 from oks_cases import PACKAGES, theirs
 
 
@@ -48,7 +48,7 @@ def by_score_command(annotations: Path, results: Path) -> Any:
     """What `hourglass score RESULTS --truth ANNOTATIONS --protocol coco` reports."""
     truth = scoring_truth.read_truth(annotations)
     found = scoring_predictions.read_predictions(results, truth)
-    request = Request("coco")
+    request = ScoreRequest("coco")
     report = as_report(*score_all(request, truth, found), truth, found, None, request)
     return report["protocols"]["coco"]["scores"]["OKS"]
 

@@ -133,14 +133,14 @@ def _examine(
 ) -> "tuple[Diagnosis, dict[str, Any]]":
     """What there is to say of one data set, its contact sheet drawn."""
     from hourglass.doctor.examine import examine, refused
-    from hourglass.doctor.sources import Refused, find
+    from hourglass.doctor.sources import RefusedAnnotations, find
 
     root, data, annotations, category = options
     began = time.perf_counter()
     facts: dict[str, Any] = {"root": root, "data": data or None, "split": split or None, "quick": quick}
     try:
         found = find(root, data, annotations, category or None, split)
-    except Refused as error:
+    except RefusedAnnotations as error:
         diagnosis = refused(error)
     else:
         facts["data"] = found.kind

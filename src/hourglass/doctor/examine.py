@@ -6,8 +6,8 @@ from typing import Any
 
 from hourglass.doctor import joint_checks, picture_checks, set_checks, side_checks
 from hourglass.doctor.findings import Finding
-from hourglass.doctor.people import People, gather, measure
-from hourglass.doctor.sources import Found
+from hourglass.doctor.people import DataSet, gather, measure
+from hourglass.doctor.sources import FoundData
 
 Stages = Callable[[str, int, int], None]
 """What is being done, how much of it is, of how much."""
@@ -23,7 +23,7 @@ class Diagnosis:
         findings: one for each check, in a fixed order.
     """
 
-    people: People | None
+    people: DataSet | None
     counts: dict[str, Any]
     findings: tuple[Finding, ...]
 
@@ -54,7 +54,7 @@ def refused(error: ValueError) -> Diagnosis:
 
 
 def examine(
-    found: Found, split: str = "", quick: bool = False, workers: int = 0, stages: Stages | None = None
+    found: FoundData, split: str = "", quick: bool = False, workers: int = 0, stages: Stages | None = None
 ) -> Diagnosis:
     """Run every check.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.doctor.people import People
+from hourglass.doctor.people import DataSet
 
 Numbers = Mapping[str, float | int | str | None]
 
@@ -21,8 +21,8 @@ class Suspect:
     Args:
         number: how bad it is, in the unit that the check's sentence tells; larger is worse.
         what: in words, such as "right knee 145 px outside".
-        row: of the person in `People`, or None when it is about a picture.
-        photo: number of the picture in `People`.
+        row: of the person in `DataSet`, or None when it is about a picture.
+        photo: number of the picture in `DataSet`.
     """
 
     number: float
@@ -106,7 +106,7 @@ def worst_first(suspects: Sequence[Suspect]) -> tuple[Suspect, ...]:
     return tuple(sorted(suspects, key=lambda s: -s.number))
 
 
-def of_person(people: People, row: int, number: float, what: str) -> Suspect:
+def of_person(people: DataSet, row: int, number: float, what: str) -> Suspect:
     """A person as a suspect."""
     return Suspect(round(number, 4), what, row, int(people.photo[row]))
 

@@ -10,7 +10,7 @@ import numpy as np
 from hourglass.core.arrays import Float64Array
 from hourglass.data.formats.person_scale import BOX_MARGIN, OUTSIDE_SHARE
 from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
-from hourglass.doctor.people import Body, People, box_side_px, relative, robust_z
+from hourglass.doctor.people import Body, DataSet, box_side_px, relative, robust_z
 
 FEW = 3
 """A person with fewer labelled joints teaches little, and has no size to speak of."""
@@ -26,7 +26,7 @@ SIZE_Z, LEAST_SPREAD = 5.0, 0.15
 least: in a data set of equals nobody is an outlier for a tenth more."""
 
 
-def few_joints(people: People) -> Finding:
+def few_joints(people: DataSet) -> Finding:
     """People with one or two labelled joints; those with none are told, as readers leave them out anyway."""
     labelled = people.labelled.sum(axis=1)
     least = min(FEW, len(people.skeleton))
@@ -47,7 +47,7 @@ def few_joints(people: People) -> Finding:
     )
 
 
-def areas(people: People) -> Finding:
+def areas(people: DataSet) -> Finding:
     """People whose area or box in the file is nothing: OKS divides by one, crops are made of the other."""
     some = people.labelled.any(axis=1)
     narrow = people.box.min(axis=1)
@@ -68,7 +68,7 @@ def areas(people: People) -> Finding:
     )
 
 
-def outside(people: People) -> Finding:
+def outside(people: DataSet) -> Finding:
     """Joints outside their picture; further than 5 % of its longer side is a slip, not a border."""
     size = people.picture_size()[:, None, :]
     points = people.keypoints
@@ -97,7 +97,7 @@ def outside(people: People) -> Finding:
     )
 
 
-def one_spot(people: People, body: Body) -> Finding:
+def one_spot(people: DataSet, body: Body) -> Finding:
     """Different joints in exactly the same place; worse between the ends of one limb.
 
     A joint and its twin of the other side come last: in profile they do lie behind one another.
@@ -131,7 +131,7 @@ def one_spot(people: People, body: Body) -> Finding:
     )
 
 
-def long_limbs(people: People, body: Body) -> Finding:
+def long_limbs(people: DataSet, body: Body) -> Finding:
     """Limbs much longer than the person's other limbs let expect: a joint of somebody else, or none."""
     ratio = relative(body)
     known = np.isfinite(ratio)
@@ -151,7 +151,7 @@ def long_limbs(people: People, body: Body) -> Finding:
     )
 
 
-def sizes(people: People, body: Body) -> Finding:
+def sizes(people: DataSet, body: Body) -> Finding:
     """People far larger or smaller than all others, in pixels or, where sizes are known, in their picture."""
     longer = people.picture_size().max(axis=1)
     whole = np.isfinite(longer).all()
@@ -176,7 +176,7 @@ def sizes(people: People, body: Body) -> Finding:
     )
 
 
-def crops(people: People, body: Body) -> Finding:
+def crops(people: DataSet, body: Body) -> Finding:
     """Crops that miss their person: told sizes and centres that don't fit the joints."""
     with np.errstate(invalid="ignore"):
         made = np.abs(people.side_px / (BOX_MARGIN * box_side_px(people)) - 1) < 0.01
@@ -207,9 +207,9 @@ def _equal(points: Float64Array, a: int, b: int) -> "np.typing.NDArray[np.bool_]
     return np.asarray((points[:, a] == points[:, b]).all(axis=1), bool)
 
 
-def _name(people: People, joint: int) -> str:
+def _name(people: DataSet, joint: int) -> str:
     return people.skeleton.joints[joint].replace("_", " ")
 
 
-def _pair(people: People, a: int, b: int) -> str:
+def _pair(people: DataSet, a: int, b: int) -> str:
     return f"{_name(people, a)} and {_name(people, b)}"

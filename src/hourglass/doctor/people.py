@@ -17,13 +17,13 @@ from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import OCCLUDED, PersonRecord
 from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.person_scale import row_quantile
-from hourglass.data.formats.picture_files import find_pictures
+from hourglass.data.formats.set_files import find_pictures
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Part:
+class FileOfPeople:
     """The people of one file, and where their pictures are.
 
     Args:
@@ -65,7 +65,7 @@ class Photo:
 
 
 @dataclass(frozen=True, eq=False)
-class People:
+class DataSet:
     """N annotated people in P pictures. Crowds are left out: nobody trains on them.
 
     Args:
@@ -128,12 +128,12 @@ class People:
         """(N, 2) width and height of each person's picture, NaN where unknown."""
         return self.sizes[self.photo]
 
-    def with_sizes(self, sizes: Float64Array) -> "People":
+    def with_sizes(self, sizes: Float64Array) -> "DataSet":
         """The same people with the sizes (P, 2) that the pictures have been found to have."""
         return replace(self, sizes=sizes)
 
 
-def gather(parts: Sequence[Part], split: str = "") -> People:
+def gather(parts: Sequence[FileOfPeople], split: str = "") -> DataSet:
     """All parts in one table. A picture is one and the same where folder and name are.
 
     Args:
@@ -159,7 +159,7 @@ def gather(parts: Sequence[Part], split: str = "") -> People:
             wanted = dict.fromkeys((*part.people.names, *(part.sizes or {})))
             places.setdefault(part.folder, {}).update(find_pictures(part.folder, wanted)[0])
 
-    def enter(part: Part, name: str, word: str) -> int:
+    def enter(part: FileOfPeople, name: str, word: str) -> int:
         key = (part.folder, name)
         if key not in photos:
             source: Path | bytes | None = (part.pictures or {}).get(name)
@@ -190,7 +190,7 @@ def gather(parts: Sequence[Part], split: str = "") -> People:
     for n, found in enumerate(photos.values()):
         if found.stated is not None:
             known[n] = found.stated
-    return People(
+    return DataSet(
         skeleton=skeleton,
         files=tuple(p.people.file for p in parts),
         forms=tuple(p.people.form for p in parts),
@@ -212,31 +212,30 @@ def gather(parts: Sequence[Part], split: str = "") -> People:
     )
 
 
-def part_of_records(records: Sequence[PersonRecord], file: Path, split: str) -> Part:
+def part_of_records(records: Sequence[PersonRecord], file: Path, split: str) -> FileOfPeople:
     """People who bring their pictures with them, as those of a pack or rendered ones.
 
     Each is in a picture of their own, named after the picture they were cut from and themselves.
     """
     names = [f"{record.image_id}#{record.person_id}" for record in records]
-    people = Annotations(
+    people = Annotations.of(
+        records[0].skeleton,
+        np.stack([record.keypoints for record in records]).astype(np.float64),
+        np.stack([record.visibility for record in records]),
         file=file,
-        form="records",
-        what=f"the {split} split of {file}",
-        skeleton=records[0].skeleton,
+    )
+    people = replace(
+        people,
         where=[f"{file}: person {record.person_id}" for record in records],
         names=names,
         ids=np.array([record.person_id for record in records], np.int64),
         splits=[split] * len(records),
-        keypoints=np.stack([record.keypoints for record in records]).astype(np.float64),
-        visibility=np.stack([record.visibility for record in records]),
-        tells_hidden=True,
-        origin=0,
         center=np.stack([record.center for record in records]).astype(np.float64),
         side_px=np.array([record.side_px for record in records], np.float64),
     )
     pictures = {n: r.image for n, r in zip(names, records, strict=True) if isinstance(r.image, bytes)}
     cut_from = {name: record.image_id for name, record in zip(names, records, strict=True)}
-    return Part(people, split, pictures=pictures, cut_from=cut_from)
+    return FileOfPeople(people, split, pictures=pictures, cut_from=cut_from)
 
 
 def _joints(people: Annotations) -> Float64Array:
@@ -270,7 +269,7 @@ class Body:
     body_px: Float64Array
 
 
-def measure(people: People) -> Body:
+def measure(people: DataSet) -> Body:
     """The limbs of everybody; without limbs the box around the joints tells the size."""
     points, limbs = people.keypoints, people.skeleton.limb_indices
     body_px = box_side_px(people)
@@ -297,7 +296,7 @@ def relative(body: Body) -> Float64Array:
     return out
 
 
-def box_side_px(people: People) -> Float64Array:
+def box_side_px(people: DataSet) -> Float64Array:
     """(N,) longer side of the box around the labelled joints; NaN for fewer than two, or all in one place."""
     known = people.labelled[..., None]
     low = np.where(known, people.keypoints, np.inf).min(axis=1)

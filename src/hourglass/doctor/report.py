@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from hourglass.doctor.examine import Diagnosis
 from hourglass.doctor.findings import LEVELS, Finding, Suspect
-from hourglass.doctor.people import People
+from hourglass.doctor.people import DataSet
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _check(finding: Finding, people: People | None) -> dict[str, Any]:
+def _check(finding: Finding, people: DataSet | None) -> dict[str, Any]:
     share = finding.share
     return {
         "check": finding.check,
@@ -43,7 +43,7 @@ def _check(finding: Finding, people: People | None) -> dict[str, Any]:
     }
 
 
-def _suspect(suspect: Suspect, people: People) -> dict[str, Any]:
+def _suspect(suspect: Suspect, people: DataSet) -> dict[str, Any]:
     photo = people.photos[suspect.photo]
     row = suspect.row
     return {
@@ -103,11 +103,11 @@ def summary(diagnosis: Diagnosis) -> str:
     )
 
 
-def _examples(finding: Finding, people: People | None) -> list[str]:
+def _examples(finding: Finding, people: DataSet | None) -> list[str]:
     return [] if people is None else [caption(suspect, people) for suspect in finding.suspects[:EXAMPLES]]
 
 
-def caption(suspect: Suspect, people: People) -> str:
+def caption(suspect: Suspect, people: DataSet) -> str:
     """Picture and, where there are several people in it, who."""
     name = people.photos[suspect.photo].name
     alone = suspect.row is None or len(people) == len(people.photos)

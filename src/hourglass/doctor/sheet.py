@@ -10,7 +10,7 @@ from hourglass.core.geometry import apply, crop_matrix, warp
 from hourglass.data.loading.images import ImageError, read_image
 from hourglass.doctor.examine import Diagnosis
 from hourglass.doctor.findings import LEVELS, Suspect
-from hourglass.doctor.people import People
+from hourglass.doctor.people import DataSet
 from hourglass.drawing.draw import contact_sheet, draw_pose
 
 COLUMNS, CELL_PX, STRIP_PX, GAP_PX = 6, 240, 26, 8
@@ -68,13 +68,13 @@ def save(path: Path, picture: RGB) -> None:
     write_atomically(path, lambda part: Image.fromarray(picture).save(part, format=kind, **options))
 
 
-def _title(check: str, suspect: Suspect, people: People) -> str:
+def _title(check: str, suspect: Suspect, people: DataSet) -> str:
     name = Path(people.photos[suspect.photo].name).name.partition("#")[0]
     person = "" if suspect.row is None else f"{people.ids[suspect.row]} "
     return f"{person}{name} {check} {suspect.number:.3g}"
 
 
-def _tile(suspect: Suspect, people: People) -> RGB:
+def _tile(suspect: Suspect, people: DataSet) -> RGB:
     picture = _picture(people.photos[suspect.photo].source)
     row = suspect.row
     if row is None:

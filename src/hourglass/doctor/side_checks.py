@@ -7,7 +7,7 @@ import numpy as np
 from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.data.formats.person_scale import row_quantile
 from hourglass.doctor.findings import Finding, Suspect, of_person, of_suspects, rows_where, worst_first
-from hourglass.doctor.people import Body, People
+from hourglass.doctor.people import Body, DataSet
 
 TWIST_DEG = 75.0
 """A torso turned by more between hips and shoulders is rather two exchanged pairs of names."""
@@ -25,7 +25,7 @@ the observer, below the second they look exchanged."""
 LEAST_PEOPLE, LEAST_PER_SPLIT = 30, 100
 
 
-def twisted(people: People, body: Body) -> Finding:
+def twisted(people: DataSet, body: Body) -> Finding:
     """Torsos whose shoulders and hips say the opposite about which way the person faces.
 
     The widths of shoulders and hips in the picture, over their full widths, are cosines of how far each is
@@ -60,7 +60,7 @@ def twisted(people: People, body: Body) -> Finding:
     )
 
 
-def crossed(people: People, body: Body) -> Finding:
+def crossed(people: DataSet, body: Body) -> Finding:
     """Pairs of limbs that would be much shorter with their lower joints' names exchanged."""
     skeleton, points = people.skeleton, people.keypoints
     flip = skeleton.flip_permutation.tolist()
@@ -95,7 +95,7 @@ def crossed(people: People, body: Body) -> Finding:
     )
 
 
-def naming(people: People, body: Body) -> Finding:
+def naming(people: DataSet, body: Body) -> Finding:
     """Whose left and right the names are: the person's own, the observer's, or exchanged."""
     right_of = _left_is_right(people, body)
     known = np.isfinite(right_of)
@@ -148,7 +148,7 @@ def naming_of_share(share: float) -> str:
     return "observer" if share >= OBSERVER_SHARE else "person" if share < OBSERVER_SHARE - 0.02 else ""
 
 
-def _left_is_right(people: People, body: Body) -> Float64Array:
+def _left_is_right(people: DataSet, body: Body) -> Float64Array:
     """(N,) 1 where the left shoulder lies further right, 0 where the right one does, NaN where unclear."""
     left, right = people.column("left_shoulder"), people.column("right_shoulder")
     torso = (people.column("left_hip") + people.column("right_hip") - left - right) / 2
@@ -161,7 +161,7 @@ def _left_is_right(people: People, body: Body) -> Float64Array:
     return np.where(down & clear, (across > 0).astype(np.float64), np.nan)
 
 
-def _by_split(people: People, right_of: Float64Array) -> dict[str, float]:
+def _by_split(people: DataSet, right_of: Float64Array) -> dict[str, float]:
     shares = {}
     for split in dict.fromkeys(people.splits):
         mine = right_of[people.rows_of(split) & np.isfinite(right_of)]

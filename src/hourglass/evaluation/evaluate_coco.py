@@ -135,17 +135,16 @@ def score_oks(file: CocoFile, results: Results) -> dict[str, Any]:
     """
     check_labelled(file)
     check_sigmas(file)
-    truth = truth_of(file)
-    skeleton = truth.people.skeleton
-    found = read_results(Path("the results"), results, skeleton, truth.keys, truth.categories)
-    score = evaluate_protocol(COCO, truth.people, detections=found)
+    truth = truth_of(file).people
+    found = read_results(Path("the results"), results, truth.skeleton, file.keys, file.categories)
+    score = evaluate_protocol(COCO, truth, detections=found)
     return {
         "scores": {
             entry.line: round(value, 3) if np.isfinite(value) else None
             for entry, value in zip(score.entries, score.values.tolist(), strict=True)
         },
         "people": score.people,
-        "pictures": truth.people.images,
+        "pictures": truth.images,
         "detections": len(results),
     }
 

@@ -17,7 +17,7 @@ MANY = 4
 
 
 @dataclass(frozen=True)
-class Part:
+class NetworkPart:
     """One part of a network, or several equal ones in a row."""
 
     name: str
@@ -53,7 +53,7 @@ class ShapesOnly(TorchFunctionMode):
         return out
 
 
-def parts(network: nn.Module, input_px: int) -> list[Part]:
+def parts(network: nn.Module, input_px: int) -> list[NetworkPart]:
     """What a network is made of, from top to bottom, in the order of its definition.
 
     Lists of modules are opened; neighbours in them whose outputs have one shape become one line, or all of
@@ -77,9 +77,9 @@ def parts(network: nn.Module, input_px: int) -> list[Part]:
         network.eval()(torch.zeros(1, 3, input_px, input_px, device=device))
     for handle in handles:
         handle.remove()
-    lines: list[Part] = []
+    lines: list[NetworkPart] = []
     for name, group in members.items():
-        rows = [Part(name, 1, trainable_parameters(m), shapes.get(m)) for _, m in group]
+        rows = [NetworkPart(name, 1, trainable_parameters(m), shapes.get(m)) for _, m in group]
         lines += _join([row for row in rows if row.parameters])
     return lines
 
@@ -91,7 +91,7 @@ def _last(out: Any) -> Tensor:
     return out
 
 
-def _join(rows: list[Part]) -> list[Part]:
+def _join(rows: list[NetworkPart]) -> list[NetworkPart]:
     runs = [list(run) for _, run in groupby(rows, lambda row: row.output)]
     if len(runs) > MANY:
         runs = [rows]
@@ -101,6 +101,6 @@ def _join(rows: list[Part]) -> list[Part]:
         if len(runs) > 1:
             name += f" {done + 1}" if len(run) == 1 else f" {done + 1} to {done + len(run)}"
         same = run[0].output if all(row.output == run[0].output for row in run) else None
-        joined.append(Part(name, len(run), sum(row.parameters for row in run), same))
+        joined.append(NetworkPart(name, len(run), sum(row.parameters for row in run), same))
         done += len(run)
     return joined

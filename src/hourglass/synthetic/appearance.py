@@ -13,7 +13,7 @@ _HAIR = ("16120f", "2a1c13", "47301e", "6b4626", "9a6b37", "c9a467", "8c3f1f", "
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """Clothes, hair and colours of one person.
 
     Args:
@@ -84,7 +84,7 @@ def _cloth(
     return Material(base, pattern, other, size, float(rng.uniform(0.02, 0.1)), float(rng.uniform(0.1, 0.3)))
 
 
-def sample_look(rng: np.random.Generator, shape: Shape) -> Look:
+def sample_look(rng: np.random.Generator, shape: Shape) -> Appearance:
     """Dress a body of this shape."""
     woman = shape.bust > 0
     tone = shaded(_hex(_SKIN[int(rng.integers(len(_SKIN)))]), float(rng.uniform(0.94, 1.05)))
@@ -124,7 +124,7 @@ def sample_look(rng: np.random.Generator, shape: Shape) -> Look:
         leather = _dye(rng)
         sole = Material((0.9, 0.9, 0.88)) if rng.random() < 0.5 else Material(shaded(leather, 0.35))
         shoe = Material(leather, gloss=0.2, below=(-0.012, sole))
-    return Look(
+    return Appearance(
         top=top,
         bottom=bottom,
         shoe=shoe,

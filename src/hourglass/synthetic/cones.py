@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hourglass.synthetic.appearance import Look, shaded
+from hourglass.synthetic.appearance import Appearance, shaded
 from hourglass.synthetic.body import Figure, Shape, Vector
 from hourglass.synthetic.poses import SIDES
 from hourglass.synthetic.raster import Cone, Material
@@ -95,7 +95,7 @@ class _Builder:
         self.add(part, "head", a, b, ra, rb, material, flat, flat_axis=0, origin="neck", of_stature=True)
 
 
-def person_cones(figure: Figure, shape: Shape, look: Look) -> list[Cone]:
+def person_cones(figure: Figure, shape: Shape, look: Appearance) -> list[Cone]:
     """The body, its clothes and hair, about 45 round cones."""
     build = _Builder(figure, shape)
     _trunk(build, shape, look)
@@ -108,7 +108,7 @@ def person_cones(figure: Figure, shape: Shape, look: Look) -> list[Cone]:
     return build.cones
 
 
-def _trunk(build: _Builder, shape: Shape, look: Look) -> None:
+def _trunk(build: _Builder, shape: Shape, look: Appearance) -> None:
     thick = shape.build
     hem = Material(look.bottom.color) if look.skirt else look.bottom
     top = replace(look.top, below=(0.03, replace(look.bottom, pattern=hem.pattern)))
@@ -131,7 +131,7 @@ def _trunk(build: _Builder, shape: Shape, look: Look) -> None:
             build.add("torso", "torso", bust, bust, size, size, top, origin="pelvis")
 
 
-def _head(build: _Builder, shape: Shape, look: Look) -> None:
+def _head(build: _Builder, shape: Shape, look: Appearance) -> None:
     at, tone = build.at, look.skin.color
     face = replace(look.skin, pattern="face", other=shaded(look.hair.color, 0.7))
     build.ball("head", build.points["cranium"], build.points["jaw"], 0.0485, 0.033, face, 0.86)
@@ -152,7 +152,7 @@ def _head(build: _Builder, shape: Shape, look: Look) -> None:
     _hair(build, look)
 
 
-def _hair(build: _Builder, look: Look) -> None:
+def _hair(build: _Builder, look: Appearance) -> None:
     at, style, hair = build.at, look.style, look.hair
     if style == "bald":
         return
@@ -173,7 +173,7 @@ def _hair(build: _Builder, look: Look) -> None:
         build.ball("hair", at(0, 0.115, -0.040), at(0, 0.115, -0.040), 0.021, 0.021, hair)
 
 
-def _arm(build: _Builder, shape: Shape, look: Look, side: str, sign: float) -> None:
+def _arm(build: _Builder, shape: Shape, look: Appearance, side: str, sign: float) -> None:
     shoulder, elbow, wrist = (build.points[f"{side}_{joint}"] for joint in ("shoulder", "elbow", "wrist"))
     thick, sleeve, sleeved = shape.build, look.sleeve, look.top
     upper, fore = f"{side}_upper_arm", f"{side}_forearm"
@@ -196,7 +196,7 @@ def _arm(build: _Builder, shape: Shape, look: Look, side: str, sign: float) -> N
     build.add(hand, hand, wrist, f"{side}_thumb", 0.0095, 0.0068, look.skin)
 
 
-def _leg(build: _Builder, shape: Shape, look: Look, side: str) -> None:
+def _leg(build: _Builder, shape: Shape, look: Appearance, side: str) -> None:
     hip, knee, ankle = (build.points[f"{side}_{joint}"] for joint in ("hip", "knee", "ankle"))
     thick, leg, cloth = shape.build, look.leg, look.bottom
     thigh, shin, foot = f"{side}_thigh", f"{side}_shin", f"{side}_foot"
@@ -223,7 +223,7 @@ def _leg(build: _Builder, shape: Shape, look: Look, side: str) -> None:
     build.add(foot, foot, ankle, ball, 0.0205, 0.0135, look.shoe, origin=f"{side}_heel")
 
 
-def _skirt(build: _Builder, shape: Shape, look: Look) -> None:
+def _skirt(build: _Builder, shape: Shape, look: Appearance) -> None:
     thick, length, ends = shape.build, look.skirt, []
     for side in SIDES:
         hip, knee = build.points[f"{side}_hip"], build.points[f"{side}_knee"]
@@ -261,7 +261,7 @@ def _skirt(build: _Builder, shape: Shape, look: Look) -> None:
         )
 
 
-def seat_cones(figure: Figure, look: Look, up: Vector, ground_m: float, size_m: float) -> list[Cone]:
+def seat_cones(figure: Figure, look: Appearance, up: Vector, ground_m: float, size_m: float) -> list[Cone]:
     """A round stool under a sitting person, from the ground (at `ground_m` along `up`) to the thighs."""
     points = figure.points_m
     hips, knees = (points[f"left_{joint}"] / 2 + points[f"right_{joint}"] / 2 for joint in ("hip", "knee"))

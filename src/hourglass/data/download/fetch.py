@@ -25,7 +25,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from hourglass.core.files import reason
 from hourglass.data.download.checkup import Progress, mismatch
-from hourglass.data.download.sources import RemoteFile, Source, find
+from hourglass.data.download.sources import DataSource, RemoteFile, find
 from hourglass.data.download.unpack import ArchiveError, unpack, write_all
 
 TRIES = 5
@@ -53,7 +53,7 @@ class _Break(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FetchedFile:
     """What became of a file: what was done in words, or why it failed."""
 
     name: str
@@ -61,7 +61,7 @@ class Outcome:
     failed: str = ""
 
 
-def chosen(source: Source, only: Sequence[str] = ()) -> list[RemoteFile]:
+def chosen(source: DataSource, only: Sequence[str] = ()) -> list[RemoteFile]:
     """The files to fetch: those named, by their whole or last name, or all but the extra ones.
 
     Raises ValueError naming what the table doesn't have.
@@ -79,12 +79,12 @@ def chosen(source: Source, only: Sequence[str] = ()) -> list[RemoteFile]:
 
 
 def fetch(
-    source: Source | str,
+    source: DataSource | str,
     root: Path,
     accepted: bool = False,
     only: Sequence[str] = (),
     progress: Progress | None = None,
-) -> list[Outcome]:
+) -> list[FetchedFile]:
     """Fetch what is not there yet, check it, and unpack archives to where the reader looks.
 
     An archive or file that the user put into `root` is checked and used without any connection.
@@ -106,13 +106,13 @@ def fetch(
     outcomes = []
     for file in files:
         try:
-            outcomes.append(Outcome(file.name, _get(file, source, root, progress)))
+            outcomes.append(FetchedFile(file.name, _get(file, source, root, progress)))
         except (FetchError, ArchiveError) as error:
-            outcomes.append(Outcome(file.name, failed=str(error)))
+            outcomes.append(FetchedFile(file.name, failed=str(error)))
     return outcomes
 
 
-def _get(file: RemoteFile, source: Source, root: Path, progress: Progress | None) -> str:
+def _get(file: RemoteFile, source: DataSource, root: Path, progress: Progress | None) -> str:
     note = root / f".unpacked-{file.name}.json"
     if file.unpacks and note.is_file() and all((root / name).exists() for name in file.unpacks):
         return f"was unpacked before (delete {note.name} to do it again)"

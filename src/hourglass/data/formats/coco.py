@@ -39,10 +39,9 @@ class CocoFile:
     """Everybody of one category, and the pictures they are in.
 
     Args:
-        people: N of them in the file's order, crowds and people without labelled joints included. A crop is
-            1.25 times the longer side of `bbox`, or of the box around the labelled joints where there is
-            none, unless the annotation tells its own.
-        image: (N,) int64, number of each person's picture, from 0.
+        people: N of them in the file's order with their `image`, crowds and people without labelled joints
+            included. A crop is 1.25 times the longer side of `bbox`, or of the box around the labelled joints
+            where there is none, unless the annotation tells its own.
         own_crop: (N,) True where the annotation tells its own crop.
         names: file names of all P pictures, in the order of their ids; the id itself where there is none.
         ids: their ids.
@@ -53,7 +52,6 @@ class CocoFile:
     """
 
     people: Annotations
-    image: npt.NDArray[np.int64]
     own_crop: npt.NDArray[np.bool_]
     names: tuple[str, ...]
     ids: tuple[Key, ...]
@@ -69,9 +67,14 @@ class CocoFile:
 
     def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "CocoFile":
         """The same pictures with some of the people: by row numbers, or (N,) bool."""
-        index = np.arange(len(self.image))[np.asarray(rows, None if len(rows) else np.int64)]
-        people, image = self.people.take(index), self.image[index]
-        return replace(self, people=people, image=image, own_crop=self.own_crop[index])
+        index = np.arange(len(self.people))[np.asarray(rows, None if len(rows) else np.int64)]
+        return replace(self, people=self.people.take(index), own_crop=self.own_crop[index])
+
+    @property
+    def image(self) -> npt.NDArray[np.int64]:
+        """(N,) number of each person's picture."""
+        assert self.people.image is not None
+        return self.people.image
 
 
 def read_file(file: Path, category: str | None = None) -> CocoFile:
@@ -121,6 +124,13 @@ def load_records(
     check_file(annotations, "annotations")
     file = parse(read_json(annotations), annotations, category, named=True)
     return records_of(of_split(file, split).people, images, sides, crop)
+
+
+def category_names(content: Any) -> list[str]:
+    """Names of a file's categories with keypoints, in its order; [] of what isn't a COCO file."""
+    categories = content.get("categories") if isinstance(content, dict) else None
+    named = categories if isinstance(categories, list) else []
+    return [str(c.get("name")) for c in named if isinstance(c, dict) and c.get("keypoints")]
 
 
 def of_split(file: CocoFile, split: str) -> CocoFile:
@@ -192,6 +202,7 @@ def parse(content: Any, file: Path, category: str | None = None, named: bool = F
         crowd=fields.crowds(entries, where),
         weight=fields.label_weights(entries, skeleton, where),
         sizes={name: size for name, size in zip(names, sizes, strict=True) if size is not None},
+        image=np.array(image, np.int64),
+        images=len(names),
     )
-    numbers = np.array(image, np.int64)
-    return CocoFile(people, numbers, own_crop, names, ids, sizes, keys, category_ids, ours)
+    return CocoFile(people, own_crop, names, ids, sizes, keys, category_ids, ours)

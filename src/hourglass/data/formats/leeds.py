@@ -1,7 +1,7 @@
 """What Leeds Sports Pose and its extension share: `joints.mat` beside a folder of numbered photos.
 
 Both count pixels from 1 and label 14 joints, but their arrays lie differently and their flags mean different
-things: `Archive` holds all that tells them apart.
+things: `LeedsFile` holds all that tells them apart.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _JOINTS = len(LSP14)
 
 
 @dataclass(frozen=True)
-class Archive:
+class LeedsFile:
     """One of the two data sets.
 
     Args:
@@ -61,7 +61,7 @@ class Archive:
         )
 
 
-def read_joints(archive: Archive, file: Path, split: str = "") -> Annotations:
+def read_joints(archive: LeedsFile, file: Path, split: str = "") -> Annotations:
     """The people of `joints.mat` in the order of their photos, whose numbers are their ids.
 
     The crop is that of `person_scale.crops_of_joints`, NaN for who has fewer than two labelled joints.
@@ -108,7 +108,7 @@ def read_joints(archive: Archive, file: Path, split: str = "") -> Annotations:
     )
 
 
-def people_of_folder(archive: Archive, root: Path, split: str) -> tuple[Annotations, dict[str, Path]]:
+def people_of_folder(archive: LeedsFile, root: Path, split: str) -> tuple[Annotations, dict[str, Path]]:
     """The people of one split, and where their photos, all of them, lie.
 
     Raises ValueError or FileNotFoundError, naming the file and what to do.
@@ -143,7 +143,7 @@ def records_of(people: Annotations, root: Path, crop: str, sides: str) -> list[P
         return records(people, root / "images")
 
 
-def _array(archive: Archive, file: Path) -> npt.NDArray[np.float64]:
+def _array(archive: LeedsFile, file: Path) -> npt.NDArray[np.float64]:
     """(N, 14, 3): x and y as MATLAB counts them, flag."""
     again = f"take joints.mat from the {archive.name} archive again"
     content = read_mat(file)
@@ -162,12 +162,12 @@ def _array(archive: Archive, file: Path) -> npt.NDArray[np.float64]:
     return joints.astype(np.float64).transpose((2, 0, 1) if archive.joints_first else (2, 1, 0))
 
 
-def _check_split(archive: Archive, split: str) -> None:
+def _check_split(archive: LeedsFile, split: str) -> None:
     if split not in archive.splits:
         raise ValueError(f"{archive.name} has no split {split!r}; it has {archive.known}")
 
 
-def _numbers(archive: Archive, file: Path, split: str, count: int) -> npt.NDArray[np.int64]:
+def _numbers(archive: LeedsFile, file: Path, split: str, count: int) -> npt.NDArray[np.int64]:
     """The photo numbers of a split that the file reaches."""
     whole = max(last for _, last in archive.splits.values())
     first, last = 1, whole

@@ -21,7 +21,7 @@ from hourglass.data.formats.annotations import Annotations
 SPLITS = {"train": (1, 1000), "test": (1001, 2000)}
 """First and last image number of each split."""
 
-ARCHIVE = leeds.Archive(
+ARCHIVE = leeds.LeedsFile(
     name="LSP",
     other="LSPET",
     form="lsp",

@@ -22,7 +22,7 @@ from hourglass.data.loading.images import ImageError, image_size
 SPLITS = {"train": (1, 8000), "val": (8001, 9000), "test": (9001, 10000), "all": (1, 10000)}
 """First and last image number of each split."""
 
-ARCHIVE = leeds.Archive(
+ARCHIVE = leeds.LeedsFile(
     name="LSPET",
     other="LSP",
     form="lspet",

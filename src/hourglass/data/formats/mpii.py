@@ -44,14 +44,13 @@ from hourglass.data.formats.princeton_hdf5 import (
     seen,
 )
 from hourglass.data.formats.read_files import Where, check_finite, column, read_json, rows_of
+from hourglass.data.formats.set_files import annotation_places, first_there
 
 SPLITS = {"train": "train", "val": "valid"}
 """The splits of every form, and what their files are called."""
 
 TEST = "test"
 """The split that only the official file has: people without joints, for MPII's own server to score."""
-
-OFFICIAL = "mpii_human_pose_v1_u12_1.mat"
 
 _Entries = list[dict[str, Any]]
 
@@ -70,26 +69,22 @@ def load_records(root: Path, split: str = "train") -> list[PersonRecord]:
         raise ValueError(f"MPII has no split {split!r}; it has {', '.join(SPLITS)}, {TEST}")
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}; give the folder that holds MPII's images/")
-    forms = [(place, "official") for place in (OFFICIAL, f"annot/{OFFICIAL}")]
-    if split in SPLITS:
-        stem = SPLITS[split]
-        lists = [(f"mpii_annotations{suffix}", "list") for suffix in (".json", ".json.gz")]
-        hdf5 = [(place, "authors") for place in (f"annot/{stem}.h5", f"{stem}.h5")]
-        forms = [(f"annot/{stem}.json", "hrnet"), *lists, *hdf5, *forms]
-    place, form = next(((place, form) for place, form in forms if (root / place).is_file()), ("", ""))
-    if form == "hrnet":
-        people = read_hrnet(root / place, split)
-    elif form == "list":
+    places = annotation_places("mpii", split)
+    place = first_there(root, places)
+    if not place:
+        raise FileNotFoundError(
+            f"{root} has no MPII annotations of the {split} split: none of {', '.join(places)}"
+        )
+    if place.startswith("mpii_annotations"):
         people = _of_split(read_list(root / place), split)
-    elif form == "authors":
+    elif place.endswith(".json"):
+        people = read_hrnet(root / place, split)
+    elif place.endswith(".h5"):
         people = read_authors_file(root / place, MPII16)
-    elif form == "official":
+    else:
         from hourglass.data.formats.mpii_mat import read_official
 
         people = _of_split(read_official(root / place), split)
-    else:
-        tried = ", ".join(place for place, _ in forms)
-        raise FileNotFoundError(f"{root} has no MPII annotations of the {split} split: none of {tried}")
     people = replace(people, what=f"MPII's {split} split")
     return records(people, root / "images", unlabelled=split == TEST)
 

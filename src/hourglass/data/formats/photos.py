@@ -17,8 +17,8 @@ from hourglass.data.formats.coco_fields import (
     picture_number,
     pictures,
 )
-from hourglass.data.formats.picture_files import find_pictures
 from hourglass.data.formats.read_files import Where, check_file, check_finite, read_json, rows_of
+from hourglass.data.formats.set_files import find_pictures
 
 Corners = npt.NDArray[np.float32]
 """(N, 4): x and y of the upper left and of the lower right corner, in pixels from the picture's edges."""

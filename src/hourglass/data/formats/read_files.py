@@ -1,5 +1,6 @@
 """Arrays out of HDF5, MATLAB and JSON files that may hold anything; each refusal is one sentence."""
 
+import csv
 import gzip
 import io
 import json
@@ -77,6 +78,32 @@ def read_json(path: Path) -> Any:
         return json.loads(_unpacked(raw) if raw[:2] == b"\x1f\x8b" else raw)
     except (ValueError, RecursionError, EOFError, zlib.error, OSError) as error:
         raise ValueError(f"{path} is not a whole JSON file ({error})") from error
+
+
+def read_csv(path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The columns that a CSV file's first line names, and each further line: what to call it, its cells.
+
+    Bytes that are no UTF-8, as names of files may be, are kept as the system has them. Raises ValueError
+    naming the file and the line when it is no table.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            table = csv.reader(file, strict=True)
+            lines = [(f"{path}, line {table.line_num}", cells) for cells in table if cells]
+    except csv.Error as error:
+        raise ValueError(f"{path} is not a CSV file that can be read: {error}") from error
+    if not lines:
+        raise ValueError(f"{path} is empty")
+    columns = [cell.strip() for cell in lines[0][1]]
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise ValueError(f"{path} has the column {twice[0]!r} twice")
+    for where, cells in lines[1:]:
+        if len(cells) != len(columns):
+            raise ValueError(
+                f"{where} has {len(cells)} cells, but the first line names {len(columns)} columns"
+            )
+    return columns, lines[1:]
 
 
 def _unpacked(raw: bytes) -> bytes:

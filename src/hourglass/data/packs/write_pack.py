@@ -66,7 +66,7 @@ class PackReport:
 
 
 @dataclass(frozen=True)
-class Job:
+class PackJob:
     """How people are packed: the settings of `write_pack`, checked."""
 
     crop_px: int
@@ -109,7 +109,7 @@ def write_pack(
 def pack_file(
     records_by_split: PeopleBySplit,
     out: Path,
-    job: Job,
+    job: PackJob,
     workers: int,
     progress: Progress | None,
     source: str,
@@ -191,7 +191,7 @@ def cut_out(
 
 def check_job(
     people: PeopleBySplit, crop_px: int, quality: int, margin: float, workers: int, codec: str
-) -> Job:
+) -> PackJob:
     """The settings of a pack. Raises ValueError naming the one, or the split, that makes none."""
     for ok, problem in (
         (8 <= crop_px <= 4096, f"the crop's side must be 8 to 4096 pixels, not {crop_px}"),
@@ -209,10 +209,10 @@ def check_job(
     if len(skeletons) != 1:
         names = ", ".join(sorted(s.name for s in skeletons)) or "none"
         raise ValueError(f"a pack has one skeleton; these people have {names}")
-    return Job(crop_px, quality or QUALITY[codec], margin, codec)
+    return PackJob(crop_px, quality or QUALITY[codec], margin, codec)
 
 
-def row_of(person: tuple[str, PersonRecord], job: Job) -> dict[str, Any] | Failure:
+def row_of(person: tuple[str, PersonRecord], job: PackJob) -> dict[str, Any] | Failure:
     """A person as a row of `schema`, or why there is none."""
     split, record = person
     name = str(record.image) if isinstance(record.image, Path) else record.image_id
@@ -239,7 +239,7 @@ def row_of(person: tuple[str, PersonRecord], job: Job) -> dict[str, Any] | Failu
     }
 
 
-def fingerprint(people: list[tuple[str, PersonRecord]], job: Job, source: str) -> str:
+def fingerprint(people: list[tuple[str, PersonRecord]], job: PackJob, source: str) -> str:
     """Tells whether the chunks of a killed run belong to this one."""
     digest = hashlib.sha256(repr((FORMAT, CHUNK, job, source)).encode())
     for split, r in people:

@@ -16,7 +16,7 @@ from hourglass.data.packs.pack_file import PackFacts
 from hourglass.data.packs.shards import Shard
 from hourglass.data.packs.write_pack import (
     Failure,
-    Job,
+    PackJob,
     PackReport,
     PeopleBySplit,
     Progress,
@@ -108,7 +108,7 @@ def write_shards(
     return PackReport(splits, failed, resumed, size, time.monotonic() - started)
 
 
-def _shards_of(people: Sequence[PersonRecord], job: Job, shard_mb: float) -> int:
+def _shards_of(people: Sequence[PersonRecord], job: PackJob, shard_mb: float) -> int:
     """How many shards of this size there will be, told by people from all over."""
     sizes = []
     for record in people[:: max(1, len(people) // _SAMPLED)]:

@@ -41,7 +41,7 @@ _KNOWN = {
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ReadPeople:
     """What was read.
 
     Args:
@@ -61,7 +61,7 @@ class Source:
     unread: tuple[str, ...] = ()
 
 
-def read_source(file: Path, split: str = "", category: str | None = None) -> Source:
+def read_source(file: Path, split: str = "", category: str | None = None) -> ReadPeople:
     """People out of any file of annotations; arguments and errors as of `annotation_files.read_annotations`.
 
     Of a COCO file pictures without people are kept, unless a split is asked for.
@@ -74,12 +74,12 @@ def read_source(file: Path, split: str = "", category: str | None = None) -> Sou
         # Pictures without people stay, where the file names them.
         names = dict.fromkeys((*people.names, *(() if split else people.sizes)))
         ids: dict[str, Key] = {name: number for number, name in enumerate(names, 1)}
-        return Source(people, image_ids=ids if people.sizes else {}, sizes=people.sizes)
+        return ReadPeople(people, image_ids=ids if people.sizes else {}, sizes=people.sizes)
     found = coco.parse(content, file, category)
     people = of_split(restored(found, content), split)
     wanted = set(people.names) if split else set(found.names)
     pictures = [row for row in zip(found.names, found.ids, found.sizes, strict=True) if row[0] in wanted]
-    return Source(
+    return ReadPeople(
         people=people,
         is_coco=True,
         image_ids={name: key for name, key, _ in pictures},
@@ -107,7 +107,7 @@ def target_of(out: Path, people: Annotations) -> str:
     raise ValueError(f"{out} tells no form; call it .json, .json.gz, .h5 or .mat, or give --to")
 
 
-def picture_sizes(people: Annotations, source: Source, images: Path) -> dict[str, tuple[int, int]]:
+def picture_sizes(people: Annotations, source: ReadPeople, images: Path) -> dict[str, tuple[int, int]]:
     """Width and height of all pictures; raises FileNotFoundError or ImageError naming what is missing."""
     if not images.is_dir():
         raise FileNotFoundError(f"there is no folder {images}; it should hold the pictures")
@@ -120,7 +120,7 @@ def write_people(
     people: Annotations,
     out: Path,
     target: str,
-    source: Source,
+    source: ReadPeople,
     losses: Losses,
     force: bool = False,
     sizes: Mapping[str, tuple[int, int]] | None = None,

@@ -1,19 +1,15 @@
 """From a protocol, people and predictions to numbers, and to the same numbers over resampled people."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from hourglass.core.arrays import (
-    BoolArray,
-    Float64Array,
-    FloatArray,
-    IntArray,
-)
+from hourglass.core.arrays import BoolArray, Float64Array, FloatArray
 from hourglass.core.skeleton import Skeleton
+from hourglass.core.structs import OCCLUDED, VISIBLE
+from hourglass.data.formats.annotations import Annotations
 from hourglass.evaluation.metrics import oks
 from hourglass.evaluation.metrics.pck import (
     area_thresholds,
@@ -35,53 +31,14 @@ class NotApplicable(ValueError):
     """The protocol needs something that this truth or these predictions don't hold; the message says what."""
 
 
-@dataclass(frozen=True, eq=False)
-class People:
-    """N annotated people, counted as their file counts them.
-
-    Args:
-        skeleton: names the J joints.
-        keypoints: (N, J, 2) pixels; may hold anything where the visibility is 0.
-        visibility: (N, J) uint8, COCO's 0, 1 or 2.
-        tells_hidden: whether hidden joints are told from visible ones.
-        lengths: (N,) pixels each, that only the file or its reader knows: `head`, `file-torso`, `crop`.
-        area, box, crowd, image, images: for OKS, see `oks.Crowded`; None where the file has none.
-
-    Raises ValueError when the shapes disagree.
-    """
-
-    skeleton: Skeleton
-    keypoints: Float64Array
-    visibility: npt.NDArray[np.uint8]
-    tells_hidden: bool
-    lengths: Mapping[str, Float64Array] = field(default_factory=dict)
-    area: Float64Array | None = None
-    box: Float64Array | None = None
-    crowd: BoolArray | None = None
-    image: IntArray | None = None
-    images: int = 0
-
-    def __post_init__(self) -> None:
-        shape = (len(self.keypoints), len(self.skeleton))
-        arrays = {"keypoints": self.keypoints.shape[:2], "visibility": self.visibility.shape}
-        for name, found in arrays.items():
-            if found != shape:
-                raise ValueError(f"{name} is of {found} people and joints, expected {shape}")
-        for name, length in self.lengths.items():
-            if length.shape != shape[:1]:
-                raise ValueError(f"the {name} lengths are {length.shape}, expected {shape[:1]}")
-
-    def __len__(self) -> int:
-        return len(self.keypoints)
-
-    def only(self, which: Only) -> "People":
-        """The same people with only visible or only hidden joints labelled."""
-        if which == "all":
-            return self
-        if not self.tells_hidden:
-            raise NotApplicable("the truth doesn't tell hidden joints from visible ones")
-        kept = self.visibility == (2 if which == "visible" else 1)
-        return replace(self, visibility=np.where(kept, self.visibility, 0).astype(np.uint8))
+def only_joints(people: Annotations, which: Only) -> Annotations:
+    """The same people with only visible or only hidden joints labelled."""
+    if which == "all":
+        return people
+    if not people.tells_hidden:
+        raise NotApplicable("the truth doesn't tell hidden joints from visible ones")
+    kept = people.visibility == (VISIBLE if which == "visible" else OCCLUDED)
+    return replace(people, visibility=np.where(kept, people.visibility, 0).astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -134,7 +91,7 @@ class Score:
         raise KeyError(key)
 
 
-def reference(people: People, length: str) -> Float64Array:
+def reference(people: Annotations, length: str) -> Float64Array:
     """(N,) pixels that distances are divided by; NaN where a person has none. See `protocols.LENGTHS`.
 
     Raises NotApplicable when the truth can't give it.
@@ -162,7 +119,7 @@ def reference(people: People, length: str) -> Float64Array:
 
 def evaluate_protocol(
     rules: Protocol,
-    people: People,
+    people: Annotations,
     predicted: FloatArray | None = None,
     detections: oks.Detections | None = None,
     only: Only = "all",
@@ -178,14 +135,14 @@ def evaluate_protocol(
     Raises NotApplicable when the truth or the predictions lack what the protocol needs.
     """
     if not rules.tables:
-        return _evaluate_oks(rules, people.only(only), detections)
+        return _evaluate_oks(rules, only_joints(people, only), detections)
     if predicted is None:
         raise NotApplicable("it needs one prediction for each annotated person, and these are detections")
     known = set(people.skeleton.joints)
     missing = sorted(set(rules.joints) - known)
     if missing:
         raise NotApplicable(f"skeleton {people.skeleton.name!r} has no {', '.join(missing)}")
-    asked = people.only(only).visibility > 0
+    asked = only_joints(people, only).visibility > 0
     if people.crowd is not None:
         asked = asked & ~people.crowd[:, None]
     if rules.labelled == "beyond 1":
@@ -226,7 +183,7 @@ def _pooled_curve(
 
 
 @dataclass(frozen=True, eq=False)
-class _Block:
+class _Counted:
     """Tables made from the same counted parts.
 
     Args:
@@ -288,7 +245,7 @@ def _block(
     tables: list[tuple[str, tuple[Line, ...], Float64Array]],
     counted: BoolArray,
     every: tuple[str, ...] = (),
-) -> _Block:
+) -> _Counted:
     """Lines of the tables, and each of the parts by itself under its own name.
 
     Args:
@@ -307,10 +264,10 @@ def _block(
         entries += [Entry(table, name, int(counts[part]), False) for part, name in enumerate(names)]
         lines.append((*rows, *single))
     credit = tuple(np.asarray(credit, np.float64) for _, _, credit in tables)
-    return _Block(tuple(entries), credit, counted.astype(np.float64), tuple(lines))
+    return _Counted(tuple(entries), credit, counted.astype(np.float64), tuple(lines))
 
 
-def _joint_block(rules: Protocol, skeleton: Skeleton, distance: Float64Array, counted: BoolArray) -> _Block:
+def _joint_block(rules: Protocol, skeleton: Skeleton, distance: Float64Array, counted: BoolArray) -> _Counted:
     strict = rules.inequality == "<"
     tables: list[tuple[str, tuple[Line, ...], Float64Array]] = []
     for table in rules.tables:
@@ -325,8 +282,8 @@ def _joint_block(rules: Protocol, skeleton: Skeleton, distance: Float64Array, co
 
 
 def _stick_block(
-    rules: Protocol, name: str, people: People, predicted: FloatArray, labelled: BoolArray
-) -> _Block:
+    rules: Protocol, name: str, people: Annotations, predicted: FloatArray, labelled: BoolArray
+) -> _Counted:
     (table,) = (t for t in rules.tables if t.name == name)
     right, counted = pcp(
         predicted,
@@ -341,7 +298,7 @@ def _stick_block(
     return _block(names, [(table.name, table.lines, right.astype(np.float64))], counted)
 
 
-def _evaluate_oks(rules: Protocol, people: People, detections: oks.Detections | None) -> Score:
+def _evaluate_oks(rules: Protocol, people: Annotations, detections: oks.Detections | None) -> Score:
     if people.area is None or people.box is None or people.crowd is None or people.image is None:
         raise NotApplicable("the truth holds no areas of people, as COCO's files do")
     if people.skeleton.oks_sigmas is None:

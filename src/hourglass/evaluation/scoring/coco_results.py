@@ -6,7 +6,7 @@ detection.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,16 @@ import numpy.typing as npt
 
 from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import Skeleton
-from hourglass.data.formats.coco import CocoFile, of_split, parse
+from hourglass.data.formats.coco import CocoFile, category_names, of_split, parse
 from hourglass.data.formats.coco_fields import Key, id_of, numbers_of, picture_number
 from hourglass.data.formats.read_files import FARTHEST_PX, check_finite, listed, rows_of
 from hourglass.evaluation.metrics.oks import Detections
-from hourglass.evaluation.metrics.scores import People
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class CocoTruth:
-    """Everybody of one category, in the file's order; `keys` and `names` as `truth.Truth` has them."""
-
-    people: People
-    person_id: npt.NDArray[np.int64]
-    names: tuple[str, ...]
-    keys: Mapping[Any, int]
-    categories: tuple[Key, ...]
-
-
-def truth_of(file: CocoFile) -> CocoTruth:
-    """Everybody of a file, for scoring; where nobody has an area the people have none, and OKS can't be had.
+def truth_of(file: CocoFile) -> CocoFile:
+    """A file's people, for scoring; where nobody has an area the people have none, and OKS can't be had.
 
     Raises ValueError naming the file and the annotation when an area is missing or makes no sense.
     """
@@ -45,35 +33,22 @@ def truth_of(file: CocoFile) -> CocoTruth:
         raise ValueError(f"{found.file} annotates nobody of its category {found.skeleton.name!r}")
     crowd = np.zeros(len(found), bool) if found.crowd is None else found.crowd
     box = np.zeros((len(found), 4)) if found.box is None else np.nan_to_num(found.box)
-    people = People(
-        skeleton=found.skeleton,
-        keypoints=found.keypoints,
-        visibility=found.visibility,
-        tells_hidden=found.tells_hidden,
-        lengths={**found.lengths, "crop": found.side_px},
-        area=None
-        if found.area is None
-        else _area(found.area, found.labelled.any(1) & ~crowd, box, found.where),
-        box=box,
-        crowd=crowd,
-        image=file.image,
-        images=len(file.names),
-    )
-    return CocoTruth(people, found.ids, file.names, file.keys, file.categories)
+    area = found.area
+    if area is not None:
+        area = _area(area, found.labelled.any(1) & ~crowd, box, found.where)
+    lengths = {**found.lengths, "crop": found.side_px}
+    return replace(file, people=replace(found, lengths=lengths, area=area, box=box, crowd=crowd))
 
 
-def read_truth(path: Path, content: Mapping[str, Any], split: str = "") -> CocoTruth:
-    """`truth_of` all categories with keypoints where these are the same, else of the first.
+def read_truth(path: Path, content: Mapping[str, Any], split: str = "") -> CocoFile:
+    """All categories with keypoints where these are the same, else the first; `people` as of `truth_of`.
 
     Of one split, in files that tell them.
     """
-    categories = content.get("categories")
-    named = categories if isinstance(categories, list) else []
-    first = next((str(c.get("name")) for c in named if isinstance(c, dict) and c.get("keypoints")), None)
     try:
         file = parse(content, path)
     except ValueError:
-        file = parse(content, path, first)
+        file = parse(content, path, next(iter(category_names(content)), None))
     if split and not any(file.people.splits):
         raise ValueError(f"{path} is one split by itself; leave --split {split} away")
     return truth_of(of_split(file, split))

@@ -11,14 +11,14 @@ from hourglass.core.skeleton import Skeleton
 from hourglass.drawing.plots import pck_curves
 from hourglass.evaluation.metrics.bootstrap import Interval, compare_people, intervals
 from hourglass.evaluation.metrics.joint_groups import group_curves
-from hourglass.evaluation.metrics.protocols import LENGTHS, PROTOCOLS, Protocol, Table, protocol
+from hourglass.evaluation.metrics.protocols import LENGTHS, PROTOCOLS, Protocol, ScoreTable, protocol
 from hourglass.evaluation.metrics.scores import NotApplicable, Only, Score, evaluate_protocol
 from hourglass.evaluation.scoring.predictions import Aligned
 from hourglass.evaluation.scoring.truth import Truth
 
 
 @dataclass(frozen=True)
-class Request:
+class ScoreRequest:
     """What to score, and how.
 
     Args:
@@ -60,7 +60,7 @@ class Request:
             raise ValueError(f"--bootstrap {self.draws} must be 0 or at least 2")
 
 
-def chosen_protocols(request: Request) -> tuple[Protocol, ...]:
+def chosen_protocols(request: ScoreRequest) -> tuple[Protocol, ...]:
     """The protocols to evaluate, changed as asked."""
     if request.protocols == "all":
         return PROTOCOLS
@@ -71,7 +71,8 @@ def chosen_protocols(request: Request) -> tuple[Protocol, ...]:
         first = rules.tables[0]
         stem = first.name.split("@")[0]
         tables = [
-            Table(f"{stem}@{threshold:g}", "hits", threshold, first.lines) for threshold in request.thresholds
+            ScoreTable(f"{stem}@{threshold:g}", "hits", threshold, first.lines)
+            for threshold in request.thresholds
         ]
         rules = replace(rules, tables=tuple(tables))
     return (rules,)
@@ -89,7 +90,7 @@ class Scored:
 
 
 def score_all(
-    request: Request, truth: Truth, predictions: Aligned, against: Aligned | None = None
+    request: ScoreRequest, truth: Truth, predictions: Aligned, against: Aligned | None = None
 ) -> tuple[list[Scored], dict[str, str]]:
     """Scores of every protocol that this truth and these predictions allow, and why the others don't.
 
@@ -119,7 +120,7 @@ def score_all(
 
 
 def _score(
-    request: Request, rules: Protocol, truth: Truth, predictions: Aligned, against: Aligned | None
+    request: ScoreRequest, rules: Protocol, truth: Truth, predictions: Aligned, against: Aligned | None
 ) -> Scored:
     def run(of: Aligned, only: Only) -> Score:
         return evaluate_protocol(rules, truth.people, of.keypoints, of.detections, only)
@@ -204,7 +205,7 @@ def as_report(
     truth: Truth,
     predictions: Aligned,
     against: Aligned | None,
-    request: Request,
+    request: ScoreRequest,
 ) -> dict[str, Any]:
     """Everything for `--json`; percent with three decimals, None where nothing was counted."""
     return {
@@ -222,7 +223,7 @@ def as_report(
     }
 
 
-def _one(scored: Scored, request: Request) -> dict[str, Any]:
+def _one(scored: Scored, request: ScoreRequest) -> dict[str, Any]:
     score, other = scored.score, scored.other
     report = {
         **describe(score.protocol),

@@ -10,7 +10,7 @@ from hourglass.evaluation.metrics.bootstrap import compare_people
 from hourglass.evaluation.metrics.oks import SUMMARY
 from hourglass.evaluation.metrics.pcp import MERGED
 from hourglass.evaluation.metrics.scores import Entry
-from hourglass.evaluation.scoring.report import Request, Scored, by_reason, describe
+from hourglass.evaluation.scoring.report import Scored, ScoreRequest, by_reason, describe
 from hourglass.evaluation.scoring.truth import Truth
 
 _JOINTS = ("Head", "Neck", "Thor", "Sho", "Elb", "Wri", "Pelv", "Hip", "Knee", "Ank", "UBody")
@@ -20,7 +20,11 @@ WIDE = 170
 
 
 def print_scores(
-    scored: Sequence[Scored], left_out: dict[str, str], truth: Truth, request: Request, names: tuple[str, str]
+    scored: Sequence[Scored],
+    left_out: dict[str, str],
+    truth: Truth,
+    request: ScoreRequest,
+    names: tuple[str, str],
 ) -> None:
     """Print everything on standard output.
 
@@ -49,7 +53,7 @@ def print_scores(
         console.print(f"not {together}: {reason}", markup=False, soft_wrap=True)
 
 
-def _title(truth: Truth, request: Request, name: str) -> str:
+def _title(truth: Truth, request: ScoreRequest, name: str) -> str:
     which = "" if request.only == "all" else f", {request.only} joints only"
     draws = f", 95 % intervals from {request.draws} draws" if request.draws else ""
     return f"{name} on {truth.path} ({truth.kind}): {len(truth)} people{which}{draws}"

@@ -24,7 +24,6 @@ from hourglass.data.formats.coco_fields import Key
 from hourglass.data.formats.princeton_hdf5 import checked_length, seen
 from hourglass.data.formats.read_files import check_file, check_finite, numbers, read_json, read_mat, rows_of
 from hourglass.evaluation.metrics.pck import head_length
-from hourglass.evaluation.metrics.scores import People
 from hourglass.evaluation.scoring.coco_results import read_truth as read_coco
 
 _MAT_JOINTS = (
@@ -50,10 +49,8 @@ class Truth:
     """Annotated people and what ties predictions to them.
 
     Args:
-        path: the file.
-        kind: what it is, in words.
         people: N of them.
-        origin: what the file calls the first pixel, 0 or 1.
+        kind: what their file is, in words.
         person_id: (N,) int64, as our dataset readers number them; None where the file tells nothing.
         names: of the pictures: (N,), or for COCO all pictures in the order of `people.image`.
         keys: COCO's: every way to name a picture (id, file name) to its number; None for others.
@@ -61,10 +58,8 @@ class Truth:
         split: which of the file's splits these people are; empty where it has none.
     """
 
-    path: Path
+    people: Annotations
     kind: str
-    people: People
-    origin: int
     person_id: npt.NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
     keys: Mapping[Any, int] | None = None
@@ -73,6 +68,11 @@ class Truth:
 
     def __len__(self) -> int:
         return len(self.people)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.people.file
 
 
 def read_truth(path: Path, split: str = "") -> Truth:
@@ -112,16 +112,8 @@ def of_annotations(people: Annotations, split: str = "") -> Truth:
     if people.form in LABEL_FORMS:
         kind = f"{people.form} labels, {split}" if split else f"{people.form} labels"
     return Truth(
-        path=people.file,
+        people=replace(people, lengths={**people.lengths, "crop": people.side_px}),
         kind=_KINDS.get(people.form, kind).format(split=split),
-        people=People(
-            skeleton=people.skeleton,
-            keypoints=people.keypoints,
-            visibility=people.visibility,
-            tells_hidden=people.tells_hidden,
-            lengths={**people.lengths, "crop": people.side_px},
-        ),
-        origin=people.origin,
         # HRNet's files number nobody, so other files of the same people can't agree with a count of rows.
         person_id=None if people.form == "mpii-hrnet" else people.ids,
         names=tuple(people.names),
@@ -160,11 +152,9 @@ def _no_split(path: Path, split: str) -> None:
 def _of_coco(path: Path, content: Mapping[str, Any], split: str) -> Truth:
     coco = read_coco(path, content, split)
     return Truth(
-        path=path,
-        kind=f"COCO keypoints, {split}" if split else "COCO keypoints",
         people=coco.people,
-        origin=0,
-        person_id=coco.person_id,
+        kind=f"COCO keypoints, {split}" if split else "COCO keypoints",
+        person_id=coco.people.ids,
         names=coco.names,
         keys=coco.keys,
         categories=coco.categories,
@@ -192,14 +182,14 @@ def _of_detections(path: Path, found: Mapping[str, npt.NDArray[Any]], split: str
     labelled = missing == 0
     check_finite(points, labelled, MPII16.joints, rows_of(path, "pos_gt_src"))
     return Truth(
-        path=path,
-        kind="MPII val (.mat)",
-        people=People(
+        people=Annotations.of(
             skeleton=MPII16,
             keypoints=points,
             visibility=seen(labelled, labelled),
             tells_hidden=False,
             lengths={"head": checked_length(head_length(boxes), rows_of(path, "headboxes_src"))},
+            file=path,
+            origin=1,
         ),
-        origin=1,
+        kind="MPII val (.mat)",
     )

@@ -1,10 +1,47 @@
-"""Where the pictures of a data set lie, also those that were saved again in another format."""
+"""Files of a data set: where its annotations lie below its folder, and where its pictures do."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")
 """What a picture may be called instead, first choice first; upper case counts as well."""
+
+
+_OFFICIAL = "mpii_human_pose_v1_u12_1.mat"
+
+_PLACES = {
+    "mpii": (
+        "annot/{file}.json",
+        "mpii_annotations.json",
+        "mpii_annotations.json.gz",
+        "annot/{file}.h5",
+        "{file}.h5",
+        _OFFICIAL,
+        f"annot/{_OFFICIAL}",
+    ),
+    "lsp": ("joints.mat",),
+    "lspet": ("joints.mat",),
+    "flic": ("annot/{file}.h5", "{file}.h5", "annot/{file}_personcentric.h5", "{file}_personcentric.h5"),
+    "coco": ("annotations/person_keypoints_{split}2017.json", "person_keypoints_{split}2017.json"),
+    "ap10k": ("annotations/ap10k-{split}-split1.json",),
+}
+_FILE_OF = {"train": "train", "val": "valid", "test": "test"}
+
+
+def annotation_places(dataset: str, split: str) -> tuple[str, ...]:
+    """Where the annotations of a split may lie below a data set's folder; the first that is there is read.
+
+    MPII's test split is in its own `.mat` alone.
+    """
+    places = tuple(place.format(split=split, file=_FILE_OF[split]) for place in _PLACES[dataset])
+    if dataset == "mpii" and split == "test":
+        return places[-2:]
+    return places
+
+
+def first_there(root: Path, places: Iterable[str]) -> str:
+    """The first of some places that is a file below a folder; "" for none."""
+    return next((place for place in places if (root / place).is_file()), "")
 
 
 def find_pictures(folder: Path, names: Iterable[str]) -> tuple[dict[str, Path], list[str]]:
