@@ -119,6 +119,8 @@ def _design(make: Callable[[int], nn.Module], counted: str | None, why: str, sco
 
 
 def _mssh(name: str, scores: str, unit: str = "inception_a", **options: Any) -> Published:
+    changed = {**({} if unit == "inception_a" else {"unit": unit}), **options}
+    recipe = " ".join(["mpii_mssh", *(f"network.{k}={str(v).lower()}" for k, v in changed.items())])
     return Published(
         name,
         partial(mssh, 16, unit, **options),
@@ -129,7 +131,7 @@ def _mssh(name: str, scores: str, unit: str = "inception_a", **options: Any) -> 
         scores,
         None,
         "Nothing to compare with: the paper prints no count, no widths and no code was published.",
-        f"mpii_{name}",
+        recipe,
     )
 
 

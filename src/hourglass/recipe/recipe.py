@@ -4,9 +4,12 @@ A recipe is frozen dataclasses. A YAML file and `key=value` overrides fill them;
 wrong type or two durations for one thing is an error that names the key. Recipes don't inherit.
 """
 
+import logging
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -35,6 +38,8 @@ OCCLUDED = ("visible", "negative")
 ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential", "literal")
 CELLS = ("mean", "sum")
 AUGMENT_ON = ("auto", "loader", "device")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -389,39 +394,63 @@ class Recipe:
         )
 
 
+_FOLDER = Path(str(resources.files("hourglass.recipe")))
+
+
 def bundled_recipes() -> dict[str, Path]:
     """Name to file of the recipes that come with the package."""
-    folder = Path(str(resources.files("hourglass.recipe"))) / "yaml"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted((_FOLDER / "yaml").glob("*.yaml"))}
+
+
+def bundled_presets() -> dict[str, Path]:
+    """Name to file of what `+data=NAME` puts over a recipe: another data set, and what follows from it."""
+    return {path.stem: path for path in sorted((_FOLDER / "yaml" / "data").glob("*.yaml"))}
+
+
+@cache
+def old_names() -> dict[str, list[str]]:
+    """Names that recipes had, to the recipe and the overrides that are the same now."""
+    written = yaml.safe_load((_FOLDER / "aliases.yaml").read_text(encoding="utf-8"))
+    return {name: shlex.split(words) for name, words in written.items()}
 
 
 def find_recipe(name: str) -> Path:
-    """A recipe file by bundled name or path; raises RecipeError with the known names."""
+    """A recipe for `load_recipe`, by bundled name, older name or path.
+
+    An older name is a path that only `load_recipe` knows; a warning says how it is spelt now. Raises
+    RecipeError with the known names.
+    """
     known = bundled_recipes()
     if name in known:
         return known[name]
     path = Path(name)
     if path.is_file():
         return path
+    if name in old_names():
+        log.warning("recipe %s is now spelt: %s", name, shlex.join(old_names()[name]))
+        return _FOLDER / "yaml" / f"{name}.yaml"
     raise RecipeError(f"there is no recipe {name!r}: give a YAML file or one of {', '.join(known)}")
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a YAML recipe and apply `section.key=value` overrides; raises RecipeError naming file and key."""
+    """Read a YAML recipe, put presets over it (`+data=lspet`), then `section.key=value` overrides.
+
+    Raises RecipeError naming file and key.
+    """
     layers: list[Any] = []
-    try:
-        written: Any = OmegaConf.load(path)
-        plain: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # text alone
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not a readable YAML recipe: {reason(error)}") from error
+    if path.parent == _FOLDER / "yaml" and path.stem in old_names():
+        name, *more = old_names()[path.stem]
+        return load_recipe(bundled_recipes()[name], [*more, *overrides])
     for override in overrides:
         if "=" not in override:
             raise RecipeError(f"{override!r} is not of the form section.key=value")
+    presets = [_preset(override) for override in overrides if override.startswith("+")]
+    plain_overrides = [override for override in overrides if not override.startswith("+")]
+    files = [_written(file) for file in (path, *presets)]
     try:
         base = OmegaConf.structured(Recipe)
         OmegaConf.set_readonly(base, False)
-        values = _texts_as_written(OmegaConf.to_container(written), plain)
-        layers = [_layer(values), _layer(_dotted(overrides))]
+        layers = [_layer(written) for written in (*files, _dotted(plain_overrides))]
         aside: dict[str, str] = {}
         merged = OmegaConf.merge(base, *(_set_aside(layer, aside) for layer in layers))
         return _put_back(OmegaConf.to_object(merged), aside)  # type: ignore[no-any-return]
@@ -434,6 +463,25 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             key, value = _culprit(layers) or (key, None)
             why = why if value is None else f"{value!r} is not of the right kind or length"
         raise RecipeError(f"{path.name}: {key}: {why}" if key else f"{path.name}: {why}") from error
+
+
+def _preset(override: str) -> Path:
+    """The file of `+data=NAME`."""
+    group, _, name = override.partition("=")
+    known = bundled_presets()
+    if group != "+data" or name not in known:
+        raise RecipeError(f"there is no preset {override!r}: +data is one of {', '.join(known)}")
+    return known[name]
+
+
+def _written(path: Path) -> Any:
+    """What a YAML file says; raises RecipeError naming a file that can't be read."""
+    try:
+        written = OmegaConf.to_container(OmegaConf.load(path))
+        plain: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # text alone
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a readable YAML recipe: {reason(error)}") from error
+    return _texts_as_written(written, plain)
 
 
 def _culprit(layers: Sequence[Any]) -> tuple[str, Any] | None:

@@ -31,8 +31,8 @@ NATIVE = {
     "lsp": ("lsp", "joints.mat", [(LSP14, 1)]),
     "lspet": ("lspet", "joints.mat", [(LSP14, 1)]),
 }
-PER_FILE = ("file", "where", "what")
-"""Fields that name the file they were read from."""
+PER_FILE = ("file", "where", "what", "image", "images")
+"""Fields that tell of the file they were read from."""
 
 
 def assert_same(found: Annotations, wanted: Annotations, but: tuple[str, ...] = ()) -> None:

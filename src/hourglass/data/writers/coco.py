@@ -347,8 +347,6 @@ def _restored(
         area=None if np.isnan(area).all() else area,
         crowd=people.crowd if head["crowds"] or (people.crowd is not None and people.crowd.any()) else None,
         columns=columns,
-        image=None,
-        images=0,
     )
 
 
