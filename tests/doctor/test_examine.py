@@ -8,8 +8,7 @@ from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.annotations import Annotations
 from hourglass.doctor.examine import examine
 from hourglass.doctor.people import FileOfPeople, part_of_records
-from hourglass.doctor.report import as_json, stories, summary
-from hourglass.doctor.sheet import sheet
+from hourglass.doctor.report import as_json, sheet, stories, summary
 from hourglass.doctor.sources import FoundData
 
 POINT = Skeleton("point", ("tip",))

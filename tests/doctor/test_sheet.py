@@ -10,8 +10,7 @@ from hourglass.doctor.examine import Diagnosis, refused
 from hourglass.doctor.findings import Finding, Suspect
 from hourglass.doctor.people import DataSet, part_of_records
 from hourglass.doctor.people import gather as gathered
-from hourglass.doctor.report import as_json, stories
-from hourglass.doctor.sheet import CELL_PX, COLUMNS, GAP_PX, STRIP_PX, chosen, save, sheet
+from hourglass.doctor.report import CELL_PX, COLUMNS, GAP_PX, STRIP_PX, as_json, chosen, save, sheet, stories
 
 
 def finding(check: str, level: str, rows: list[int]) -> Finding:

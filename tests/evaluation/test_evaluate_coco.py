@@ -13,7 +13,7 @@ from coco_colours import CATEGORY, write_colours
 from colours import FACTS, RGB, Colours
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.coco import load_records, parse
-from hourglass.data.formats.coco_boxes import detections_of
+from hourglass.data.formats.photos import detections_of
 from hourglass.evaluation.evaluate import Predictions, predict_records
 from hourglass.evaluation.evaluate_coco import (
     check_labelled,

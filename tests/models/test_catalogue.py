@@ -16,8 +16,7 @@ from hourglass.models.ablations import compare_designs
 from hourglass.models.build import build_network
 from hourglass.models.catalogue import PUBLISHED, Published, find, measure, on_meta
 from hourglass.models.multi_scale import default_strides
-from hourglass.models.parts import NetworkPart, ShapesOnly, parts
-from hourglass.models.size import forward_flops
+from hourglass.models.parts import NetworkPart, ShapesOnly, forward_flops, parts
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.recipe.recipe import find_recipe, load_recipe

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16
-from hourglass.data.formats import lsp, lsp_lspet, lspet, mpii
+from hourglass.data.formats import lsp, mpii
 from hourglass.data.loading.records import load_records
 from hourglass.models.build import build_network
 from hourglass.recipe.network import NetworkRecipe, RecipeError
@@ -32,7 +32,7 @@ from hourglass.recipe.recipe import (
     old_names,
     recipe_to_yaml,
 )
-from hourglass.training.optim import lr_factor, make_optimiser
+from hourglass.training.setup import lr_factor, make_optimiser
 
 BUNDLED = bundled_recipes()
 OURS = {"lspet_hg2_small", "lspet_hg2_small_192", "lspet_narrow", "synthetic_tiny"}
@@ -149,8 +149,8 @@ def test_its_splits_are_those_of_its_data(name: str) -> None:
     known: dict[str, set[str]] = {
         "mpii": set(mpii.SPLITS),
         "flic": set(mpii.SPLITS),  # files of the same authors
-        "lsp": set(lsp.SPLITS),
-        "lspet": set(lspet.SPLITS),
+        "lsp": set(lsp.LSP.splits),
+        "lspet": set(lsp.LSPET.splits),
         "coco": {"train", "val"},  # parts of the files' names
     }
     assert {data.train_split, data.val_split} <= known[data.name]
@@ -253,7 +253,7 @@ def test_each_variant_of_mssh_changes_what_its_name_says(data: str) -> None:
 def test_leeds_recipes_train_on_both_sets_too() -> None:
     for name in ("mpii_mssh", "mpii_mssh_baseline"):
         recipe = read(name, "+data=lsp_lspet", "data.root=BOTH")
-        assert {recipe.data.train_split, recipe.data.val_split} <= set(lsp_lspet.SPLITS)
+        assert {recipe.data.train_split, recipe.data.val_split} <= set(lsp.BOTH_SPLITS)
         assert recipe.target.cells == "sum"
 
 

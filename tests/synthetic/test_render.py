@@ -9,13 +9,14 @@ import pytest
 
 from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16, SKELETONS, Skeleton
 from hourglass.synthetic.backdrop import BACKDROPS, backdrop
-from hourglass.synthetic.body import figure, sample_shape
 from hourglass.synthetic.poses import (
     POSE_NAMES,
     SIDED_LIMITS,
     SINGLE_LIMITS,
+    figure,
     limited,
     sample_pose,
+    sample_shape,
     stride,
 )
 from hourglass.synthetic.raster import Cone, Material, Placement, add, empty_canvas, paint

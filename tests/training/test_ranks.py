@@ -116,7 +116,7 @@ def test_batch_norm_over_processes_is_that_of_the_whole_batch(
 
 
 def test_batch_norms_without_statistics_are_not_synchronised() -> None:
-    from hourglass.training.sync_norm import RankBatchNorm2d
+    from hourglass.training.ranks import RankBatchNorm2d
 
     with pytest.raises(ValueError, match="with parameters, statistics and a momentum"):
         RankBatchNorm2d.like(nn.BatchNorm2d(3, track_running_stats=False))

@@ -159,7 +159,7 @@ def _draw(diagnosis: "Diagnosis", most: int, path: Path) -> str | None:
     """Write the contact sheet; its path, or None when there was nobody to show."""
     if not most:
         return None
-    from hourglass.doctor.sheet import save, sheet
+    from hourglass.doctor.report import save, sheet
 
     picture = sheet(diagnosis, most)
     if picture is None:

@@ -26,8 +26,16 @@ from hourglass.data.loading.images import read_image
 from hourglass.data.loading.loader import ahead
 from hourglass.data.loading.mixture import in_skeleton
 from hourglass.drawing.draw import contact_sheet, draw_pose
-from hourglass.evaluation.metrics.joint_groups import group_curves, joint_groups, mean_of_groups
-from hourglass.evaluation.metrics.pck import box_length, pck, person_errors, relative_distance, torso_length
+from hourglass.evaluation.metrics.pck import (
+    box_length,
+    group_curves,
+    joint_groups,
+    mean_of_groups,
+    pck,
+    person_errors,
+    relative_distance,
+    torso_length,
+)
 from hourglass.inference.forward import CropAnswer, answer_crops, answer_stages
 from hourglass.weights.checkpoint import WeightFacts
 

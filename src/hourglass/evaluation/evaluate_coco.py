@@ -15,12 +15,12 @@ import numpy as np
 from hourglass.core.files import write_text_atomically
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.coco import CocoFile, of_split, parse
-from hourglass.data.formats.coco_boxes import DetectedBoxes, detections_of
+from hourglass.data.formats.photos import DetectedBoxes, detections_of
 from hourglass.data.formats.read_files import check_file, read_json
 from hourglass.evaluation.evaluate import Predictions, rows_of, shortest
 from hourglass.evaluation.metrics.protocols import COCO
 from hourglass.evaluation.metrics.scores import NotApplicable, evaluate_protocol
-from hourglass.evaluation.scoring.coco_results import read_results, truth_of
+from hourglass.evaluation.scoring.truth import read_results, truth_of
 
 Results = list[dict[str, Any]]
 """COCO results: `image_id`, `category_id`, `keypoints` (x, y and score of each joint) and `score`."""

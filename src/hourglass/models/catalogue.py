@@ -16,9 +16,8 @@ from hourglass.models import ablations, stacked_hourglass, workshop
 from hourglass.models.chained import ChainedPrediction, chained
 from hourglass.models.deeppose import deeppose, deeppose_resnet, deeppose_slides
 from hourglass.models.multi_scale import mssh
-from hourglass.models.parts import ShapesOnly
+from hourglass.models.parts import ShapesOnly, trainable_parameters
 from hourglass.models.residual_stacked import residual_stacked
-from hourglass.models.size import trainable_parameters
 from hourglass.recipe.network import NetworkRecipe
 
 

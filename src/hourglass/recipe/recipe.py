@@ -20,9 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hourglass.core.files import reason
 from hourglass.core.structs import DECODINGS
-from hourglass.recipe.augment import LOADER_ONLY as LOADER_ONLY
-from hourglass.recipe.augment import AugmentRecipe as AugmentRecipe
 from hourglass.recipe.data import DATASETS as DATASETS
+from hourglass.recipe.data import LOADER_ONLY as LOADER_ONLY
+from hourglass.recipe.data import AugmentRecipe as AugmentRecipe
 from hourglass.recipe.data import DataRecipe as DataRecipe
 from hourglass.recipe.data import SourceRecipe as SourceRecipe
 from hourglass.recipe.network import HOURGLASSES, check, one_of

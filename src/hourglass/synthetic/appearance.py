@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hourglass.synthetic.body import Shape
+from hourglass.synthetic.poses import Shape
 from hourglass.synthetic.raster import Color, Material
 
 _SKIN = ("f3d3bd", "eac0a0", "dcab86", "c98f66", "ad744c", "8a5a3a", "75503a", "5e4030")

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from hourglass.synthetic.appearance import Appearance, shaded
-from hourglass.synthetic.body import Figure, Shape, Vector
-from hourglass.synthetic.poses import SIDES
+from hourglass.synthetic.poses import SIDES, Figure, Shape, Vector
 from hourglass.synthetic.raster import Cone, Material
 
 PARTS = (

@@ -9,9 +9,19 @@ import numpy.typing as npt
 
 from hourglass.synthetic.appearance import sample_look
 from hourglass.synthetic.backdrop import backdrop, occluder, smooth_noise
-from hourglass.synthetic.body import Figure, Shape, Vector, figure, sample_shape, turn
 from hourglass.synthetic.cones import person_cones, seat_cones
-from hourglass.synthetic.poses import SIDES, limited, sample_pose, stride
+from hourglass.synthetic.poses import (
+    SIDES,
+    Figure,
+    Shape,
+    Vector,
+    figure,
+    limited,
+    sample_pose,
+    sample_shape,
+    stride,
+    turn,
+)
 from hourglass.synthetic.raster import Canvas, Cone, Float32, Light, Placement, add, empty_canvas, shade
 
 OCCLUDER = -1

@@ -16,14 +16,14 @@ from hourglass.core.arrays import RGB
 from hourglass.core.files import write_atomically
 from hourglass.core.skeleton import SKELETONS
 from hourglass.core.structs import PersonRecord
+from hourglass.data.loading.augment import Mix
 from hourglass.data.loading.dataset import TrainingCrops, decode_all
-from hourglass.data.loading.draws import Mix
 from hourglass.data.loading.loader import AnyCrops, training_batches, training_windows
 from hourglass.data.loading.mixture import MixedCrops, check_names
 from hourglass.data.loading.photos import TrainingPhotos, decode_photos, photo_batches, photo_px
 from hourglass.data.loading.records import load_records, load_sources
 from hourglass.data.packs.open_pack import open_set
-from hourglass.data.packs.stream import StreamedCrops
+from hourglass.data.packs.shards import StreamedCrops
 from hourglass.models.deeppose import DeepPose
 from hourglass.models.people_finder import SKELETON as FINDER_SKELETON
 from hourglass.recipe.recipe import Recipe, recipe_to_yaml
@@ -48,8 +48,14 @@ from hourglass.training.state import METRIC as METRIC
 from hourglass.training.state import Trainer, set_up
 from hourglass.training.step import Meter, train_step
 from hourglass.training.terms import AnyBatch
-from hourglass.training.validate import Validation, share_of, validate
-from hourglass.training.validate_finder import PhotoValidation, photo_facts, validate_finder
+from hourglass.training.validate import (
+    PhotoValidation,
+    Validation,
+    photo_facts,
+    share_of,
+    validate,
+    validate_finder,
+)
 from hourglass.weights.checkpoint import save_weights
 from hourglass.weights.load import load_photos
 

@@ -22,10 +22,8 @@ from hourglass.models.resnet import ResNetEncoder
 from hourglass.recipe.recipe import LOADER_ONLY, Recipe, recipe_to_yaml
 from hourglass.training.cascade import begin_stage, stage_of
 from hourglass.training.compiling import compile_or_say
-from hourglass.training.optim import Ema, make_optimiser
-from hourglass.training.ranks import everywhere, together
-from hourglass.training.setup import RunPlan, check_same_recipe, precision_of
-from hourglass.training.sync_norm import synchronise_batch_norm
+from hourglass.training.ranks import everywhere, synchronise_batch_norm, together
+from hourglass.training.setup import Ema, RunPlan, check_same_recipe, make_optimiser, precision_of
 from hourglass.weights.checkpoint import WeightFacts, WeightsError, load_checkpoint, save_checkpoint
 from hourglass.weights.convert.torchvision_resnet import encoder_state
 from hourglass.weights.load import facts_of, load_network

@@ -6,7 +6,7 @@ import pytest
 from hourglass.bench.ablation.sets import AblationSet, Claim, Design, bundled_sets, load_set
 from hourglass.core.skeleton import FLIC11, LSP14
 from hourglass.models.build import build_network
-from hourglass.models.size import trainable_parameters
+from hourglass.models.parts import trainable_parameters
 from hourglass.recipe.network import RecipeError
 
 TWO = (Design("One"), Design("Two", ("network.stacks=1",)))

@@ -18,7 +18,7 @@ from hourglass.data.download.sources import (
     find,
     readable,
 )
-from hourglass.data.formats import flic, lsp, lspet, mpii
+from hourglass.data.formats import flic, lsp, mpii
 from hourglass.recipe.data import DATASETS
 
 DOCS = Path(__file__).parents[3] / "docs" / "datasets.md"
@@ -59,7 +59,7 @@ def test_the_number_of_joints_is_the_readers() -> None:
 def test_the_splits_are_the_readers() -> None:
     assert [part.split for part in MPII.parts] == list(mpii.SPLITS)
     assert [part.split for part in FLIC.parts] == list(flic.SPLITS)
-    for source, splits in ((LSP, lsp.SPLITS), (LSPET, lspet.SPLITS)):
+    for source, splits in ((LSP, lsp.LSP.splits), (LSPET, lsp.LSPET.splits)):
         for part in source.parts:
             first, last = splits[part.split]
             assert part.people == part.pictures == last - first + 1

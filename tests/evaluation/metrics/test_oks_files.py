@@ -11,7 +11,7 @@ from hourglass.data.formats.coco import CocoFile, parse, read_file
 from hourglass.evaluation.metrics.oks import SUMMARY
 from hourglass.evaluation.metrics.protocols import COCO
 from hourglass.evaluation.metrics.scores import NotApplicable, evaluate_protocol
-from hourglass.evaluation.scoring.coco_results import read_results, read_truth, truth_of
+from hourglass.evaluation.scoring.truth import read_coco_truth, read_results, truth_of
 from oks_cases import PACKAGES, SIGMAS, annotation, generated, perturbed, theirs
 
 NAN = float("nan")
@@ -199,4 +199,4 @@ def test_scoring_takes_the_first_category_with_keypoints() -> None:
         *content["categories"],
         {"id": 9, "name": "dog", "keypoints": ["nose"]},
     ]
-    assert read_truth(Path("people.json"), content).categories == (1,)
+    assert read_coco_truth(Path("people.json"), content).categories == (1,)

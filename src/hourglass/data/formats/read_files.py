@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from hourglass.core.arrays import Float64Array
 from hourglass.data.formats.matlab import Damaged, NewerVersion, read_variables
@@ -191,3 +192,12 @@ def listed(names: Sequence[str], most: int = 8) -> str:
         return "nothing"
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def read_yaml(file: Path) -> Any:
+    """The content of a YAML file, plain values only; raises ValueError or FileNotFoundError naming it."""
+    check_file(file, "settings")
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no readable YAML file: {' '.join(str(error).split())}") from error

@@ -18,13 +18,11 @@ from typing import Any
 from hourglass.data.formats import coco
 from hourglass.data.formats.annotation_files import is_coco, of_split, read_annotations
 from hourglass.data.formats.annotations import Annotations, find_photos
-from hourglass.data.formats.coco import Key
-from hourglass.data.formats.coco_fields import id_of
+from hourglass.data.formats.coco import Key, id_of
 from hourglass.data.formats.read_files import listed, read_json
 from hourglass.data.loading.images import image_size
 from hourglass.data.writers.coco import restored, write_coco
-from hourglass.data.writers.lsp import write_joints
-from hourglass.data.writers.mpii import write_authors_hdf5, write_hrnet, write_list
+from hourglass.data.writers.mpii import write_authors_hdf5, write_hrnet, write_joints, write_list
 from hourglass.data.writers.shared import Losses
 
 TARGETS = ("coco", "mpii", "hrnet", "authors", "lsp", "lspet")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hourglass.core.skeleton import Skeleton
-from hourglass.evaluation.metrics.pcp import MERGED
+from hourglass.evaluation.metrics.pck import MERGED
 
 Length = Literal["head", "head-stick", "torso", "other-torso", "any-torso", "file-torso", "box", "crop"]
 Mean = Literal["pooled", "joints", "batches"]

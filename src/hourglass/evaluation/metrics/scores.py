@@ -12,16 +12,17 @@ from hourglass.core.structs import OCCLUDED, VISIBLE
 from hourglass.data.formats.annotations import Annotations
 from hourglass.evaluation.metrics import oks
 from hourglass.evaluation.metrics.pck import (
+    TEN_STICKS,
     area_thresholds,
     areas,
     box_length,
     curve,
     hits,
     pair_length,
+    pcp,
     relative_distance,
     torso_length,
 )
-from hourglass.evaluation.metrics.pcp import TEN_STICKS, pcp
 from hourglass.evaluation.metrics.protocols import BATCH, LENGTHS, Line, Protocol
 
 Only = Literal["all", "visible", "hidden"]

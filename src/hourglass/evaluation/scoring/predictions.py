@@ -33,8 +33,7 @@ from hourglass.data.formats.read_files import (
     rows_of,
 )
 from hourglass.evaluation.metrics.oks import Detections
-from hourglass.evaluation.scoring.coco_results import read_results
-from hourglass.evaluation.scoring.truth import Truth
+from hourglass.evaluation.scoring.truth import Truth, read_results
 
 
 @dataclass(frozen=True, eq=False)
