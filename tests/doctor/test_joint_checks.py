@@ -3,9 +3,8 @@ from dataclasses import replace
 import numpy as np
 
 from hourglass.core.skeleton import LSP14, Skeleton
-from hourglass.doctor.findings import Finding
 from hourglass.doctor.joint_checks import areas, crops, few_joints, long_limbs, one_spot, outside, sizes
-from hourglass.doctor.people import DataSet, measure, relative
+from hourglass.doctor.people import DataSet, Finding, measure, relative
 
 
 def rows(finding: Finding) -> list[int | None]:

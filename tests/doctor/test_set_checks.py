@@ -7,8 +7,7 @@ import pytest
 from hourglass.core.skeleton import LSP14, MPII16, Skeleton
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.annotations import Annotations
-from hourglass.doctor.findings import Finding, level_of
-from hourglass.doctor.people import DataSet, FileOfPeople, gather, measure, part_of_records
+from hourglass.doctor.people import DataSet, FileOfPeople, Finding, gather, level_of, measure, part_of_records
 from hourglass.doctor.set_checks import counts, empty_pictures, labels, leaks, origin, splits, twice
 
 STICK = Skeleton("stick", ("left_end", "middle", "right_end"), limbs=(("left_end", "middle"),))

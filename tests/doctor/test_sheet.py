@@ -7,8 +7,7 @@ from PIL import Image
 
 from hourglass.core.structs import PersonRecord
 from hourglass.doctor.examine import Diagnosis, refused
-from hourglass.doctor.findings import Finding, Suspect
-from hourglass.doctor.people import DataSet, part_of_records
+from hourglass.doctor.people import DataSet, Finding, Suspect, part_of_records
 from hourglass.doctor.people import gather as gathered
 from hourglass.doctor.report import CELL_PX, COLUMNS, GAP_PX, STRIP_PX, as_json, chosen, save, sheet, stories
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from hourglass.core.skeleton import LSP14, Skeleton
+from hourglass.doctor.joint_checks import crossed, naming, naming_of, twisted
 from hourglass.doctor.people import DataSet, measure
-from hourglass.doctor.side_checks import crossed, naming, naming_of, twisted
 
 Exchange = Callable[[np.typing.NDArray[np.float64], list[int], tuple[str, ...]], None]
 L, R = LSP14.index("left_shoulder"), LSP14.index("right_shoulder")

@@ -20,8 +20,7 @@ from hourglass.synthetic.poses import (
     stride,
 )
 from hourglass.synthetic.raster import Cone, Material, Placement, add, empty_canvas, paint
-from hourglass.synthetic.render import ADJACENT, Scene, load_records, part_of, render, walk
-from hourglass.synthetic.scene import PART_STRIDE
+from hourglass.synthetic.render import ADJACENT, PART_STRIDE, Scene, load_records, part_of, render, walk
 
 SEEDS = range(24)
 

@@ -14,9 +14,8 @@ import numpy as np
 
 from hourglass.core.skeleton import MPII16
 from hourglass.data.formats.annotations import Annotations
-from hourglass.evaluation.metrics.bootstrap import intervals
 from hourglass.evaluation.metrics.protocols import MPII_OFFICIAL, PROTOCOLS
-from hourglass.evaluation.metrics.scores import NotApplicable, evaluate_protocol
+from hourglass.evaluation.metrics.scores import NotApplicable, evaluate_protocol, intervals
 from hourglass.evaluation.scoring.predictions import read_predictions
 from hourglass.evaluation.scoring.truth import read_truth
 

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hourglass.doctor import joint_checks, picture_checks, set_checks, side_checks
-from hourglass.doctor.findings import Finding
-from hourglass.doctor.people import DataSet, gather, measure
+from hourglass.doctor import joint_checks, picture_checks, set_checks
+from hourglass.doctor.people import DataSet, Finding, gather, measure
 from hourglass.doctor.sources import FoundData
 
 Stages = Callable[[str, int, int], None]
@@ -85,9 +84,9 @@ def examine(
         picture_checks.duplicates(people, seen, stage("comparing pictures")),
         set_checks.empty_pictures(people),
         set_checks.origin(people),
-        side_checks.naming(people, body),
-        side_checks.twisted(people, body),
-        side_checks.crossed(people, body),
+        joint_checks.naming(people, body),
+        joint_checks.twisted(people, body),
+        joint_checks.crossed(people, body),
         joint_checks.outside(people),
         joint_checks.long_limbs(people, body),
         joint_checks.one_spot(people, body),

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hourglass.data.loading.images import ImageError, image_size
-from hourglass.doctor.findings import LEAK_SHARE, Finding, Suspect, level_of
-from hourglass.doctor.people import DataSet
+from hourglass.doctor.people import LEAK_SHARE, DataSet, Finding, Suspect, level_of
 from hourglass.doctor.set_checks import photo_splits
 
 Progress = Callable[[int, int], None]

@@ -10,8 +10,7 @@ from hourglass.core.arrays import RGB
 from hourglass.core.geometry import apply, crop_matrix, warp
 from hourglass.data.loading.images import ImageError, read_image
 from hourglass.doctor.examine import Diagnosis
-from hourglass.doctor.findings import LEVELS, Finding, Suspect
-from hourglass.doctor.people import DataSet
+from hourglass.doctor.people import LEVELS, DataSet, Finding, Suspect
 from hourglass.drawing.draw import contact_sheet, draw_pose
 
 if TYPE_CHECKING:

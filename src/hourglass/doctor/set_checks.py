@@ -8,17 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.core.arrays import BoolArray, Float64Array
-from hourglass.doctor.findings import (
+from hourglass.doctor.people import (
     LEAK_SHARE,
+    Body,
+    DataSet,
     Finding,
     Suspect,
+    box_side_px,
     level_of,
     of_person,
     of_suspects,
     rows_where,
     worst_first,
 )
-from hourglass.doctor.people import Body, DataSet, box_side_px
 
 RARE_SHARE = 0.01
 """A joint is rare when fewer of the people with any labels have it."""

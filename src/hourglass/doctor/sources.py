@@ -11,8 +11,7 @@ from hourglass.core.skeleton import FLIC11, LSP14
 from hourglass.data.formats.annotation_files import is_coco, read_annotations
 from hourglass.data.formats.annotations import LABEL_FORMS, Annotations
 from hourglass.data.formats.picture_places import places
-from hourglass.data.formats.read_files import read_hdf5, read_json, read_mat
-from hourglass.data.formats.set_files import annotation_places, first_there
+from hourglass.data.formats.read_files import annotation_places, first_there, read_hdf5, read_json, read_mat
 from hourglass.doctor.people import FileOfPeople, part_of_records
 
 KINDS = ("lspet", "lsp", "mpii", "flic", "coco", "file", "pack", "synthetic")

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.models.resnet import STRIDE as ENCODER_STRIDE
-from hourglass.models.resnet import ResNetEncoder
+from hourglass.models.layers import STRIDE as ENCODER_STRIDE
+from hourglass.models.layers import ResNetEncoder
 from hourglass.models.spatial_softmax import normalise_maps, spatial_softmax
 from hourglass.models.stacked_hourglass import Normalise
 

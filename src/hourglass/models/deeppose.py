@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.models.resnet import STRIDE, ResNetEncoder
+from hourglass.models.layers import STRIDE, ResNetEncoder
 from hourglass.models.stacked_hourglass import Normalise
 
 Diagonals = Sequence[tuple[int, int]]

@@ -2,7 +2,7 @@
 
 A pre-processing network makes feature maps of 8, 4 and 2 input pixels per cell and dispatches them
 to the stages. The text of the paper leaves its figures' details open; what is ours is said where it
-is. The paper's adaptive loss weights are in `training.adaptive_weights`: a network never sees a loss.
+is. The paper's adaptive loss weights are in `training.losses`: a network never sees a loss.
 """
 
 from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from hourglass.core.skeleton import Skeleton
 from hourglass.models.build import build_network, channels_last
 from hourglass.models.deeppose import DeepPose
-from hourglass.models.resnet import ResNetEncoder
+from hourglass.models.layers import ResNetEncoder
 from hourglass.recipe.recipe import LOADER_ONLY, Recipe, recipe_to_yaml
 from hourglass.training.cascade import begin_stage, stage_of
 from hourglass.training.compiling import compile_or_say

@@ -17,7 +17,8 @@ from hourglass.core.skeleton import COCO17, LSP14
 from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.images import read_image
 from hourglass.data.packs import write_pack as packing
-from hourglass.data.packs.open_pack import METADATA_KEY, load_records, read_facts
+from hourglass.data.packs.open_pack import load_records, read_facts
+from hourglass.data.packs.pack_file import METADATA_KEY
 from hourglass.data.packs.write_pack import write_pack
 
 

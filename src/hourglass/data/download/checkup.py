@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.data.download.sources import DataSource, RemoteFile, SplitSize, find, readable
-from hourglass.data.formats.set_files import annotation_places, find_pictures, first_there
+from hourglass.data.formats.read_files import annotation_places, find_pictures, first_there
 
 Progress = Callable[[str, int, int | None], None]
 """What is being done, how many bytes of it are done, and of how many (None where unknown)."""

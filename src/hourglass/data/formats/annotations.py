@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import NOT_LABELLED, PersonRecord
-from hourglass.data.formats.set_files import find_pictures
+from hourglass.data.formats.read_files import find_pictures
 
 LABEL_FORMS = ("deeplabcut", "sleap", "cvat", "labelstudio", "labelme", "via", "yolo")
 """Files of labelling tools, with any joints (Lightning Pose's are of DeepLabCut's form)."""

@@ -20,7 +20,7 @@ from hourglass.core.skeleton import FLIC11
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.annotations import records
 from hourglass.data.formats.princeton_hdf5 import read_authors_file
-from hourglass.data.formats.set_files import annotation_places, first_there
+from hourglass.data.formats.read_files import annotation_places, first_there
 
 SPLITS = ("train", "val")
 
@@ -60,7 +60,7 @@ def load_records(root: Path, split: str = "train", sides: str = "") -> list[Pers
         )
     people = read_authors_file(file, FLIC11)
     if sides == "observer":
-        from hourglass.data.formats.left_right import observer_centric
+        from hourglass.data.formats.skeleton_map import observer_centric
 
         people = observer_centric(people)
     people = replace(people, what=f"FLIC's {split} split")

@@ -32,9 +32,9 @@ import numpy.typing as npt
 from hourglass.core.skeleton import LSP14
 from hourglass.core.structs import NOT_LABELLED, OCCLUDED, VISIBLE, PersonRecord
 from hourglass.data.formats.annotations import Annotations, find_photos, log_left_out, records
-from hourglass.data.formats.left_right import with_sides
 from hourglass.data.formats.person_scale import crops_of_joints, with_crop, without_far_outside
 from hourglass.data.formats.read_files import check_file, check_finite, read_mat
+from hourglass.data.formats.skeleton_map import with_sides
 from hourglass.data.loading.images import ImageError, image_size
 
 ORIGIN = 1

@@ -51,15 +51,16 @@ from hourglass.data.formats.princeton_hdf5 import (
 from hourglass.data.formats.read_files import (
     FARTHEST_PX,
     Where,
+    annotation_places,
     check_file,
     check_finite,
     column,
+    first_there,
     listed,
     read_json,
     read_mat,
     rows_of,
 )
-from hourglass.data.formats.set_files import annotation_places, first_there
 
 SPLITS = {"train": "train", "val": "valid"}
 """The splits of every form, and what their files are called."""

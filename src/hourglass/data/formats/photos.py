@@ -22,8 +22,14 @@ from hourglass.data.formats.coco import (
     pictures,
 )
 from hourglass.data.formats.person_scale import made_crops
-from hourglass.data.formats.read_files import Where, check_file, check_finite, read_json, rows_of
-from hourglass.data.formats.set_files import find_pictures
+from hourglass.data.formats.read_files import (
+    Where,
+    check_file,
+    check_finite,
+    find_pictures,
+    read_json,
+    rows_of,
+)
 
 Corners = npt.NDArray[np.float32]
 """(N, 4): x and y of the upper left and of the lower right corner, in pixels from the picture's edges."""

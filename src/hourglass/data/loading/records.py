@@ -72,7 +72,7 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
 
         records = mpii(root, split)
         if data.sides:
-            from hourglass.data.formats.left_right import observer_records
+            from hourglass.data.formats.skeleton_map import observer_records
 
             records = observer_records(records)
     elif data.name == "flic":

@@ -11,11 +11,19 @@ from rich.table import Table
 
 from hourglass.core.skeleton import Skeleton
 from hourglass.drawing.plots import pck_curves
-from hourglass.evaluation.metrics.bootstrap import Interval, compare_people, intervals
 from hourglass.evaluation.metrics.oks import SUMMARY
 from hourglass.evaluation.metrics.pck import MERGED, group_curves
 from hourglass.evaluation.metrics.protocols import LENGTHS, PROTOCOLS, Protocol, ScoreTable, protocol
-from hourglass.evaluation.metrics.scores import Entry, NotApplicable, Only, Score, evaluate_protocol
+from hourglass.evaluation.metrics.scores import (
+    Entry,
+    Interval,
+    NotApplicable,
+    Only,
+    Score,
+    compare_people,
+    evaluate_protocol,
+    intervals,
+)
 from hourglass.evaluation.scoring.predictions import Aligned
 from hourglass.evaluation.scoring.truth import Truth
 
