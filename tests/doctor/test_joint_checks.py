@@ -3,7 +3,15 @@ from dataclasses import replace
 import numpy as np
 
 from hourglass.core.skeleton import LSP14, Skeleton
-from hourglass.doctor.joint_checks import areas, crops, few_joints, long_limbs, one_spot, outside, sizes
+from hourglass.doctor.joint_checks import (
+    areas,
+    coinciding_joints,
+    crops,
+    few_joints,
+    long_limbs,
+    outside,
+    sizes,
+)
 from hourglass.doctor.people import DataSet, Finding, measure, relative
 
 
@@ -26,7 +34,7 @@ def test_clean_people_are_no_suspects(clean: DataSet) -> None:
         areas(clean),
         outside(clean),
         few_joints(clean),
-        one_spot(clean, body),
+        coinciding_joints(clean, body),
         long_limbs(clean, body),
         sizes(clean, body),
         crops(clean, body),
@@ -93,7 +101,7 @@ def test_joints_in_one_place(clean: DataSet) -> None:
     points[c] = 30.0
     points[d, LSP14.index("left_ankle")] = points[d, LSP14.index("left_knee")] + 0.01
     changed = replace(clean, keypoints=points)
-    finding = one_spot(changed, measure(changed))
+    finding = coinciding_joints(changed, measure(changed))
     # The whole person, then a shank that vanished, then hips that may well lie behind one another.
     assert rows(finding) == [c, a, b]
     assert finding.suspects[0].what == "all joints in one place"
@@ -166,7 +174,7 @@ def test_a_skeleton_without_limbs_or_sides_is_no_obstacle(clean: DataSet) -> Non
     assert body.limbs == ()
     np.testing.assert_allclose(body.body_px, clean.side_px / 1.25, rtol=1e-5)
     assert long_limbs(bare, body).count == 0
-    assert one_spot(bare, body).count == 0
+    assert coinciding_joints(bare, body).count == 0
     assert sizes(bare, body).level == "ok"
 
 

@@ -89,7 +89,7 @@ def examine(
         joint_checks.crossed(people, body),
         joint_checks.outside(people),
         joint_checks.long_limbs(people, body),
-        joint_checks.one_spot(people, body),
+        joint_checks.coinciding_joints(people, body),
         joint_checks.sizes(people, body),
         joint_checks.crops(people, body),
         set_checks.twice(people, body),

@@ -109,7 +109,7 @@ def outside(people: DataSet) -> Finding:
     )
 
 
-def one_spot(people: DataSet, body: Body) -> Finding:
+def coinciding_joints(people: DataSet, body: Body) -> Finding:
     """Different joints in exactly the same place; worse between the ends of one limb.
 
     A joint and its twin of the other side come last: in profile they do lie behind one another.

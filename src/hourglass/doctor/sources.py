@@ -1,6 +1,5 @@
 """From a folder to the people of its annotation files."""
 
-import gzip
 import os
 import re
 from dataclasses import dataclass, replace
@@ -8,7 +7,7 @@ from glob import escape, glob
 from pathlib import Path
 
 from hourglass.core.skeleton import FLIC11, LSP14
-from hourglass.data.formats.annotation_files import is_coco, read_annotations
+from hourglass.data.formats.annotation_files import coco_content, read_annotations
 from hourglass.data.formats.annotations import LABEL_FORMS, Annotations
 from hourglass.data.formats.picture_places import places
 from hourglass.data.formats.read_files import annotation_places, first_there, read_hdf5, read_json, read_mat
@@ -166,9 +165,9 @@ def _read(
 ) -> tuple[Annotations, tuple[str, ...], dict[str, tuple[int, int]]]:
     """People, and of COCO files all pictures with their sizes."""
     try:
-        content = read_json(file) if _is_object(file) else None
-        if not is_coco(content):
-            return read_annotations(file, category=category, content=content), (), {}
+        content = coco_content(file)
+        if content is None:
+            return read_annotations(file, category=category), (), {}
         from hourglass.data.formats.coco import parse
 
         coco = parse(content, file, category)
@@ -180,17 +179,6 @@ def _read(
         if category is None and _can_be_read(file):
             raise RefusedAnnotations(str(error)) from error
         raise
-
-
-def _is_object(file: Path) -> bool:
-    """Whether a file is a JSON object, as COCO's are."""
-    if not file.is_file() or not file.name.lower().endswith((".json", ".json.gz")):
-        return False
-    try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-            return bool(stream.read(4096).lstrip()[:1] == b"{")
-    except OSError:
-        return False
 
 
 def _can_be_read(file: Path) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hourglass.models.layers import PreActResidual, conv_bn_relu
-from hourglass.models.stacked_hourglass import Normalise, Stages, check_input_size, going_on
+from hourglass.models.stacked_hourglass import Normalise, Stages, check_input_size, remaining_rows
 
 
 class InceptionResidualA(nn.Module):
@@ -294,8 +294,8 @@ class MultiScaleStackedHourglass(nn.Module):
             heatmaps = self.heads[j](y)
             rows = yield heatmaps
             if j < len(self.merge_features):
-                x = going_on(x + self.merge_features[j](y) + self.merge_heatmaps[j](heatmaps), rows)
-                maps = {stride: going_on(dispatched, rows) for stride, dispatched in maps.items()}
+                x = remaining_rows(x + self.merge_features[j](y) + self.merge_heatmaps[j](heatmaps), rows)
+                maps = {stride: remaining_rows(dispatched, rows) for stride, dispatched in maps.items()}
                 x = self._meet(j + 1, x, maps)
 
     def _meet(self, stage: int, x: Tensor, maps: dict[int, Tensor]) -> Tensor:

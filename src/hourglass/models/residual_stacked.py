@@ -14,7 +14,7 @@ from hourglass.models.stacked_hourglass import (
     StackedHourglass,
     Stages,
     check_input_size,
-    going_on,
+    remaining_rows,
 )
 
 HIGHWAYS = ("input", "merged", "output", "none")
@@ -83,8 +83,8 @@ class ResidualStackedHourglass(StackedHourglass):
             heatmaps = self.heads[i](y)
             rows = yield heatmaps
             if i < len(self.merge_features):
-                x = going_on(x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps), rows)
-                entered = [going_on(earlier, rows) for earlier in entered]
+                x = remaining_rows(x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps), rows)
+                entered = [remaining_rows(earlier, rows) for earlier in entered]
 
 
 def residual_stacked(joints: int = 17, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> ResidualStackedHourglass:

@@ -452,8 +452,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         OmegaConf.set_readonly(base, False)
         layers = [_layer(written) for written in (*files, _dotted(plain_overrides))]
         aside: dict[str, str] = {}
-        merged = OmegaConf.merge(base, *(_set_aside(layer, aside) for layer in layers))
-        return _put_back(OmegaConf.to_object(merged), aside)  # type: ignore[no-any-return]
+        merged = OmegaConf.merge(base, *(_masked(layer, aside) for layer in layers))
+        return _unmasked(OmegaConf.to_object(merged), aside)  # type: ignore[no-any-return]
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         if isinstance(error, RecipeError):
             raise RecipeError(f"{path.name}: {error}") from error
@@ -546,12 +546,12 @@ def _texts_as_written(written: Any, plain: Any, kind: Any = Recipe) -> Any:
     return plain if kind is str and isinstance(written, int | float) and isinstance(plain, str) else written
 
 
-def _set_aside(layer: Any, aside: dict[str, str]) -> Any:
+def _masked(layer: Any, aside: dict[str, str]) -> Any:
     """The layer with marks instead of texts that mean something to OmegaConf; `aside` gets the texts."""
     if isinstance(layer, dict):
-        return {key: _set_aside(value, aside) for key, value in layer.items()}
+        return {key: _masked(value, aside) for key, value in layer.items()}
     if isinstance(layer, list):
-        return [_set_aside(value, aside) for value in layer]
+        return [_masked(value, aside) for value in layer]
     if isinstance(layer, str) and ("${" in layer or layer == "???"):
         mark = f"\ue000{len(aside)}\ue001"
         aside[mark] = layer
@@ -559,16 +559,16 @@ def _set_aside(layer: Any, aside: dict[str, str]) -> Any:
     return layer
 
 
-def _put_back(value: Any, aside: dict[str, str]) -> Any:
+def _unmasked(value: Any, aside: dict[str, str]) -> Any:
     """A recipe or part of one with the texts instead of their marks."""
     if not aside:
         return value
     if is_dataclass(value) and not isinstance(value, type):
         parts = {part.name: getattr(value, part.name) for part in fields(value)}
-        changed = {name: _put_back(part, aside) for name, part in parts.items()}
+        changed = {name: _unmasked(part, aside) for name, part in parts.items()}
         return replace(value, **{name: part for name, part in changed.items() if part is not parts[name]})
     if isinstance(value, tuple):
-        return tuple(_put_back(part, aside) for part in value)
+        return tuple(_unmasked(part, aside) for part in value)
     return aside.get(value, value) if isinstance(value, str) else value
 
 

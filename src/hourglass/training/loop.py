@@ -30,13 +30,13 @@ from hourglass.recipe.recipe import Recipe, recipe_to_yaml
 from hourglass.training.cascade import begin_stage, fit_displacements, set_displacements
 from hourglass.training.logs import Row, RunLog, read_rows
 from hourglass.training.ranks import (
-    agree,
+    check_same_facts,
     data_facts,
+    explain_lost_rank,
     local_ranks,
-    losing_another_explained,
+    on_every_rank,
     recipe_facts,
     share_buffers,
-    together,
 )
 from hourglass.training.setup import Interrupted as Interrupted
 from hourglass.training.setup import TrainingError as TrainingError
@@ -95,10 +95,10 @@ def train(
     """
     check_folder(out, out / CHECKPOINT, resume)
     fabric = launch(recipe, accelerator, devices)
-    with losing_another_explained(fabric, out / CHECKPOINT):
-        agree(fabric, recipe_facts(recipe, precision_of(recipe, fabric.device)))
-        people, validation = together(fabric, lambda: _load(recipe, fabric.world_size))
-        agree(fabric, _facts(people, validation) | {"people to train on": len(people)})
+    with explain_lost_rank(fabric, out / CHECKPOINT):
+        check_same_facts(fabric, recipe_facts(recipe, precision_of(recipe, fabric.device)))
+        people, validation = on_every_rank(fabric, lambda: _load(recipe, fabric.world_size))
+        check_same_facts(fabric, _facts(people, validation) | {"people to train on": len(people)})
         plan = plan_run(recipe, len(people))
         if isinstance(people, TrainingPhotos):
             skeleton = FINDER_SKELETON
@@ -106,8 +106,8 @@ def train(
             skeleton = people.everybody[0].skeleton if isinstance(people, TrainingCrops) else people.skeleton
         trainer = set_up(fabric, recipe, plan, skeleton, out, name)
         if resume:
-            together(fabric, lambda: _resume(trainer))
-            agree(fabric, {"the checkpoint's step": trainer.step})
+            on_every_rank(fabric, lambda: _resume(trainer))
+            check_same_facts(fabric, {"the checkpoint's step": trainer.step})
         _run(trainer, people, validation, stop_after, watch)
     return out / BEST
 
@@ -215,11 +215,11 @@ def _run(
         )
         # The processes of one machine share its memory.
         limit_gb, workers = recipe.data.cache_gb / local_ranks(fabric), recipe.data.workers
-        crops = together(fabric, lambda: _crops(people, recipe, limit_gb))
+        crops = on_every_rank(fabric, lambda: _crops(people, recipe, limit_gb))
         val_images: Sequence[Sequence[RGB] | None] = []
         if isinstance(validation, Validation):
             sets = validation.sets
-            val_images = together(
+            val_images = on_every_rank(
                 fabric, lambda: [decode_all(_own(fabric, some), limit_gb, workers) for some in sets]
             )
         _fit(trainer, crops, validation, val_images, log, stop_after)

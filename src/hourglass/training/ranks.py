@@ -40,12 +40,12 @@ def gather(fabric: Fabric, value: T) -> list[T]:
     return found
 
 
-def everywhere(fabric: Fabric, here: bool) -> bool:
+def true_on_every_rank(fabric: Fabric, here: bool) -> bool:
     """Whether something holds on every process."""
     return all(gather(fabric, here))
 
 
-def together(fabric: Fabric, make: Callable[[], T]) -> T:
+def on_every_rank(fabric: Fabric, make: Callable[[], T]) -> T:
     """`make()`; where it fails on one process with ValueError or OSError, every process raises.
 
     The one where it failed raises its own error, the others a ValueError that names it.
@@ -89,7 +89,7 @@ def data_facts(train: Sequence[PersonRecord], val: Sequence[PersonRecord]) -> di
     return facts
 
 
-def agree(fabric: Fabric, facts: Mapping[str, Any]) -> None:
+def check_same_facts(fabric: Fabric, facts: Mapping[str, Any]) -> None:
     """Raise RecipeError, the same on every process, naming the first fact in which two of them differ."""
     first, *others = gather(fabric, dict(facts))
     for rank, other in enumerate(others, 1):
@@ -121,7 +121,7 @@ def local_ranks(fabric: Fabric) -> int:
 
 
 @contextmanager
-def losing_another_explained(fabric: Fabric, checkpoint: Path) -> Iterator[None]:
+def explain_lost_rank(fabric: Fabric, checkpoint: Path) -> Iterator[None]:
     """Turn the error of a collective operation whose partner is gone into a TrainingError that helps."""
     try:
         yield

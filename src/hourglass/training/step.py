@@ -1,6 +1,5 @@
 """One optimiser step, and what is read of it when a row of the log is due."""
 
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -105,6 +104,3 @@ class Meter:
         }
         self.restart_clock()
         return row
-
-
-log = logging.getLogger(__name__)

@@ -128,16 +128,22 @@ def validate(
             for title, scored, by_joint in zip(validation.titles, scores, joints, strict=True)
         }
     log.write({**row, "seconds": time.perf_counter() - began})
-    # Where nobody could be scored the latest weights are the best that are known.
+    measured: dict[str, Any] = {METRIC: value, "on": ", ".join(validation.titles)}
+    if len(scores) > 1:
+        measured |= {t: scored["mean"] for t, scored in zip(validation.titles, scores, strict=True)}
+    _keep_best(trainer, value, measured)
+
+
+def _keep_best(trainer: Trainer, value: float | None, measured: dict[str, Any]) -> None:
+    """Save the averaged weights if their score is the best so far.
+
+    Where nobody could be scored the latest weights are the best that are known.
+    """
     if value is None or value > trainer.best:
         trainer.best = trainer.best if value is None else value
         if trainer.fabric.is_global_zero:
-            measured: dict[str, Any] = {METRIC: value, "on": ", ".join(validation.titles)}
-            if len(scores) > 1:
-                measured |= {t: scored["mean"] for t, scored in zip(validation.titles, scores, strict=True)}
-            save_weights(
-                trainer.out / BEST, trainer.ema.network.state_dict(), replace(trainer.facts, metrics=measured)
-            )
+            facts = replace(trainer.facts, metrics=measured)
+            save_weights(trainer.out / BEST, trainer.ema.network.state_dict(), facts)
     trainer.fabric.barrier()
 
 
@@ -222,18 +228,11 @@ def validate_finder(trainer: Trainer, validation: PhotoValidation, log: RunLog) 
         for title, (_, threshold), recall in zip(validation.titles, found, recalls, strict=True)
     }
     log.write({**row, "sources": sources, "seconds": time.perf_counter() - began})
-    # Where nobody could be found the latest weights are the best that are known.
-    if value is None or value > trainer.best:
-        trainer.best = trainer.best if value is None else value
-        if trainer.fabric.is_global_zero:
-            thresholds = [threshold for _, threshold in found]
-            measured = {
-                trainer.metric: value,
-                "on": ", ".join(validation.titles),
-                "threshold": round(sum(thresholds) / len(thresholds), 4),
-                "sources": sources,
-            }
-            save_weights(
-                trainer.out / BEST, trainer.ema.network.state_dict(), replace(trainer.facts, metrics=measured)
-            )
-    trainer.fabric.barrier()
+    thresholds = [threshold for _, threshold in found]
+    measured = {
+        trainer.metric: value,
+        "on": ", ".join(validation.titles),
+        "threshold": round(sum(thresholds) / len(thresholds), 4),
+        "sources": sources,
+    }
+    _keep_best(trainer, value, measured)

@@ -20,6 +20,7 @@
 No pictures are needed, but for YOLO-pose, whose files don't tell their sizes.
 """
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,26 @@ def read_annotations(
 def is_coco(content: Any) -> bool:
     """Whether a JSON file's content is to be read as COCO's: an object that isn't a labelling tool's own."""
     return isinstance(content, dict) and not labelme.is_labelme(content) and not via.is_via(content)
+
+
+def coco_content(file: Path) -> Any:
+    """What a COCO file holds; None of a file of any other form.
+
+    Raises ValueError naming a file that can't be read.
+    """
+    if not file.is_file() or not file.name.lower().endswith((".json", ".json.gz")):
+        return None
+    try:
+        with gzip.open(file) as packed:
+            start = packed.read(4096)
+    except (OSError, EOFError):
+        with file.open("rb") as plain:
+            start = plain.read(4096)
+    # A list, as MPII's files are, may be large: it is read once, by who takes it.
+    if not start.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
+        return None
+    content = read_json(file)
+    return content if is_coco(content) else None
 
 
 def _read(file: Path, split: str, category: str | None, content: Any) -> Annotations:

@@ -9,17 +9,16 @@
 | `lsp`, `lspet` | `joints.mat` | `lsp.write_joints` |
 """
 
-import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hourglass.data.formats import coco
-from hourglass.data.formats.annotation_files import is_coco, of_split, read_annotations
+from hourglass.data.formats.annotation_files import coco_content, of_split, read_annotations
 from hourglass.data.formats.annotations import Annotations, find_photos
 from hourglass.data.formats.coco import Key, id_of
-from hourglass.data.formats.read_files import listed, read_json
+from hourglass.data.formats.read_files import listed
 from hourglass.data.loading.images import image_size
 from hourglass.data.writers.coco import restored, write_coco
 from hourglass.data.writers.mpii import write_authors_hdf5, write_hrnet, write_joints, write_list
@@ -64,11 +63,9 @@ def read_source(file: Path, split: str = "", category: str | None = None) -> Rea
 
     Of a COCO file pictures without people are kept, unless a split is asked for.
     """
-    content = None
-    if file.is_file() and file.name.lower().endswith((".json", ".json.gz")) and _is_object(file):
-        content = read_json(file)
-    if content is None or not is_coco(content):
-        people = read_annotations(file, split, category, content)
+    content = coco_content(file)
+    if content is None:
+        people = read_annotations(file, split, category)
         # Pictures without people stay, where the file names them.
         names = dict.fromkeys((*people.names, *(() if split else people.sizes)))
         ids: dict[str, Key] = {name: number for number, name in enumerate(names, 1)}
@@ -142,17 +139,6 @@ def write_people(
         return write_joints(people, out, target, force, losses)
     write = {"mpii": write_list, "hrnet": write_hrnet, "authors": write_authors_hdf5}[target]
     return write(people, out, force, losses)
-
-
-def _is_object(file: Path) -> bool:
-    """Whether a JSON file, packed or not, starts with a brace."""
-    try:
-        with gzip.open(file) as stream:
-            start = stream.read(4096)
-    except (OSError, EOFError):
-        with open(file, "rb") as plain:
-            start = plain.read(4096)
-    return start.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{")
 
 
 def _unread(content: Mapping[str, Any], categories: Sequence[Key]) -> tuple[str, ...]:

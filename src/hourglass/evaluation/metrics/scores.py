@@ -330,7 +330,7 @@ def _evaluate_oks(rules: Protocol, people: Annotations, detections: oks.Detectio
         values=resample(np.ones((1, people.images)))[0],
         units=people.images,
         people=int(counts[0]),
-        person=np.where(crowded.left_aside, np.nan, matches.best),
+        person=np.where(crowded.ignored, np.nan, matches.best),
         resample=resample,
     )
 
