@@ -330,7 +330,9 @@ class DeepPose(nn.Module):
             whole = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
         if truth is not None:
             if self.active_stages > 1:
-                raise ValueError("a later stage's truth is told in boxes: give them as around")
+                raise ValueError(
+                    "truth for the stages after the first needs around, the boxes that they look at"
+                )
             return [self._surprise(self.normalise(whole), truth)]
         first: Tensor = self.stages[0](self.normalise(whole))
         answers = [first.to(x.dtype)]

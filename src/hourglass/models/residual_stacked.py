@@ -63,7 +63,7 @@ class ResidualStackedHourglass(StackedHourglass):
         self.sources = [s if s < i and highways != "none" else None for i, s in enumerate(mirrored)]
         if highways != "none" and not any(s is not None for s in self.sources):
             raise ValueError(
-                f"highways {highways!r} join nothing when stacks is {stacks}: take more, or highways 'none'"
+                f"highways={highways!r} needs more stacks, got {stacks}; take more, or highways 'none'"
             )
 
     def stages(self, image: Tensor) -> Stages:

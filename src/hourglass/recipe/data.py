@@ -60,7 +60,7 @@ class SourceRecipe:
         check(
             bool(self.train_split or self.val_split or self.test_split),
             where,
-            "is neither trained on nor validated on",
+            "needs a train_split, a val_split or a test_split",
         )
         check(0 <= self.weight <= 1, where, f"the weight {self.weight:g} of its labels must lie in 0..1")
         share = self.share
@@ -133,7 +133,7 @@ class DataRecipe:
             check(not self.people, "data.people", "must be 0 with data.stream, which reads whole shards")
         check(self.workers >= 1, "data.workers", f"must be at least 1, not {self.workers}")
         for name in ("people", "val_people", "cache_gb"):
-            check(getattr(self, name) >= 0, f"data.{name}", "can't be negative")
+            check(getattr(self, name) >= 0, f"data.{name}", f"must be 0 or more, got {getattr(self, name):g}")
         check(all(map(math.isfinite, self.mean)), "data.mean", "must be finite")
         check(all(0 < s < math.inf for s in self.std), "data.std", "must be positive and finite")
 
@@ -161,7 +161,9 @@ class DataRecipe:
             "data.sources",
             f"the shares add up to {sum(shares):g}, not to 1",
         )
-        check(self.name == DataRecipe.name, "data.name", "stands in the sources, where data.sources is given")
+        check(
+            self.name == DataRecipe.name, "data.name", "must be left out with data.sources, which name theirs"
+        )
         one_of("data.skeleton", self.skeleton, tuple(SKELETONS))
 
     def of_source(self, source: SourceRecipe) -> "DataRecipe":
@@ -271,7 +273,9 @@ class AugmentRecipe:
         for name in shares:
             check(0 <= getattr(self, name) <= 1, f"augment.{name}", "must lie between 0 and 1")
         for name in ("scale", "rotate_deg", "shift", "gain", "brightness", "noise"):
-            check(getattr(self, name) >= 0, f"augment.{name}", "can't be negative")
+            check(
+                getattr(self, name) >= 0, f"augment.{name}", f"must be 0 or more, got {getattr(self, name):g}"
+            )
         check(
             self.scale_law == "log2_normal" or self.scale < 1,
             "augment.scale",

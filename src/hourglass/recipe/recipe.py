@@ -59,7 +59,7 @@ class Duration:
         for name in given:
             value = getattr(self, name)
             check(isinstance(value, int | float), name, f"a duration is a number, not {value!r}")
-            check(value >= 0, name, "a duration can't be negative")
+            check(value >= 0, name, f"must be 0 or more, got {value}")
 
     def in_steps(self, steps_per_epoch: int, batch_size: int) -> int:
         """Whole optimiser steps, rounded; 0 when nothing is set."""
@@ -127,7 +127,7 @@ class TargetRecipe:
         )
         one_of("target.occluded", self.occluded, OCCLUDED)
         one_of("target.adaptive", self.adaptive, ADAPTIVE)
-        check(0 <= self.truth_share <= 1, "target.truth_share", "is a share, between 0 and 1")
+        check(0 <= self.truth_share <= 1, "target.truth_share", f"must lie in 0..1, got {self.truth_share:g}")
         for name in ("occluded", "adaptive", "peak_weight", "cells", "sigmas", "sigma_start"):
             check(
                 self.loss == "mse" or getattr(self, name) == getattr(TargetRecipe, name),
@@ -147,14 +147,18 @@ class TargetRecipe:
             "target.sigma_start",
             f"{self.sigma_start:g} can't fall to target.sigma_hm={self.sigma_hm:g}: give more, or 0 for none",
         )
-        check(0 < self.sigma_share <= 1, "target.sigma_share", "is a share, above 0 and up to 1")
+        check(
+            0 < self.sigma_share <= 1,
+            "target.sigma_share",
+            f"must lie above 0 and up to 1, got {self.sigma_share:g}",
+        )
         check(
             self.sigma_start > 0 or self.sigma_share == TargetRecipe.sigma_share,
             "target.sigma_share",
             "belongs to target.sigma_start, which is 0",
         )
         one_of("target.decoding", self.decoding, DECODINGS)
-        check(self.peak_weight >= 0, "target.peak_weight", "can't be negative")
+        check(self.peak_weight >= 0, "target.peak_weight", f"must be 0 or more, got {self.peak_weight:g}")
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,11 @@ class OptimiserRecipe:
             "is no option of adagrad, which sums squared gradients without forgetting",
         )
         for name in ("weight_decay", "clip_norm"):
-            check(getattr(self, name) >= 0, f"optimiser.{name}", "can't be negative")
+            check(
+                getattr(self, name) >= 0,
+                f"optimiser.{name}",
+                f"must be 0 or more, got {getattr(self, name):g}",
+            )
         check(
             self.name == "adamw" or self.weight_decay == 0,
             "optimiser.weight_decay",
@@ -310,12 +318,12 @@ class Recipe:
         check(
             (target.distance == "rle") == network.spread,
             "target.distance",
-            "rle and network.spread=true belong together: the width of the doubt is what rle learns by",
+            "rle needs network.spread=true, and network.spread=true needs target.distance=rle",
         )
         check(
             network.norm == "batch" or not self.train.sync_batch_norm,
             "train.sync_batch_norm",
-            f"network.norm={network.norm} leaves no batch-norm to synchronise",
+            f"needs batch-norms, and network.norm={network.norm} has none",
         )
         check(
             target.truth_share == 0 or network.build == "chained",
@@ -349,7 +357,7 @@ class Recipe:
         check(
             not (self.train.encoder and self.train.init),
             "train.encoder",
-            "and train.init both say where weights start: give one",
+            "and train.init can't both be given: weights start from one file",
         )
         self._check_photos()
         multiple = network.input_multiple

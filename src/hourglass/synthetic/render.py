@@ -366,7 +366,7 @@ def render(
     if not 1 <= people <= 16:
         raise ValueError(f"people is {people}; a synthetic scene holds 1 to 16")
     if occluders is not None and occluders < 0:
-        raise ValueError(f"occluders is {occluders}; it can't be negative")
+        raise ValueError(f"occluders must be 0 or more, got {occluders}")
     actors = cast(seed, height, width, people)
     return _scene(skeleton, actors, draw(seed, actors, height, width, occluders))
 
@@ -379,7 +379,7 @@ def load_records(skeleton: Skeleton, count: int, seed: int = 0, size_px: int = 2
     Raises ValueError as `render` does.
     """
     if count < 0:
-        raise ValueError(f"count is {count}; it can't be negative")
+        raise ValueError(f"count must be 0 or more, got {count}")
     _check(seed, skeleton, size_px, size_px)
     records = []
     for index in range(count):
@@ -417,9 +417,9 @@ def walk(
     """
     _check(seed, skeleton, height, width)
     if frames < 0:
-        raise ValueError(f"frames is {frames}; it can't be negative")
+        raise ValueError(f"frames must be 0 or more, got {frames}")
     if occluders < 0:
-        raise ValueError(f"occluders is {occluders}; it can't be negative")
+        raise ValueError(f"occluders must be 0 or more, got {occluders}")
 
     def scenes() -> Iterator[Scene]:
         for frame in range(frames):
@@ -431,7 +431,7 @@ def walk(
 
 def _check(seed: int, skeleton: Skeleton, height: int, width: int) -> None:
     if seed < 0:
-        raise ValueError(f"seed is {seed}; it can't be negative")
+        raise ValueError(f"seed must be 0 or more, got {seed}")
     if min(height, width) < 32:
         raise ValueError(f"a synthetic picture is 32 pixels at least each way, not {height} x {width}")
     for joint in skeleton.joints:
