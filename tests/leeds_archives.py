@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.io
 
 from hourglass.core.structs import PersonRecord
-from hourglass.data.formats import lsp, lspet
+from hourglass.data.formats import lsp
 from hourglass.data.formats.annotations import Annotations
 
 Joints = npt.NDArray[np.float64]
@@ -67,6 +67,6 @@ class Kind:
             (root / "images" / self.photo(number)).touch()
 
 
-LSP = Kind("LSP", "LSPET", (2, 1, 0), "(3, 14, N)", 0, 4, lsp.read_joints, lsp.load_records)
-LSPET = Kind("LSPET", "LSP", (1, 2, 0), "(14, 3, N)", 1, 5, lspet.read_joints, lspet.load_records)
+LSP = Kind("LSP", "LSPET", (2, 1, 0), "(3, 14, N)", 0, 4, lsp.read_lsp, lsp.load_lsp)
+LSPET = Kind("LSPET", "LSP", (1, 2, 0), "(14, 3, N)", 1, 5, lsp.read_lspet, lsp.load_lspet)
 BOTH = (LSP, LSPET)

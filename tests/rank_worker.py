@@ -22,11 +22,10 @@ from hourglass.models.build import build_network
 from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training import loop, setup, state
 from hourglass.training.cascade import begin_stage
-from hourglass.training.ranks import together
+from hourglass.training.ranks import RankBatchNorm2d, on_every_rank
 from hourglass.training.setup import launch, plan_run
 from hourglass.training.state import Trainer, set_up
 from hourglass.training.step import train_step
-from hourglass.training.sync_norm import RankBatchNorm2d
 from hourglass.training.validate import predict_shared
 
 COMMON = [
@@ -210,7 +209,7 @@ def _unreadable(second: bool) -> str:
         return 1
 
     try:
-        return str(together(begin(recipe())[0].fabric, read))
+        return str(on_every_rank(begin(recipe())[0].fabric, read))
     except ValueError as error:
         return str(error)
 

@@ -10,8 +10,7 @@ from PIL import Image
 from hourglass.core.skeleton import LSP14, Skeleton
 from hourglass.core.structs import PersonRecord
 from hourglass.data.packs import write_pack as packing
-from hourglass.data.packs.write_pack import PackReport
-from hourglass.data.packs.write_shards import write_shards
+from hourglass.data.packs.write_pack import PackReport, write_shards
 
 GROUP = 4
 """People in a group of rows, where `small_groups` is used."""

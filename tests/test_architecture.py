@@ -170,6 +170,20 @@ def test_the_rooms() -> None:
     assert not graph, f"these import one another: {', '.join(sorted(graph))}"
 
 
+def class_names(tree: ast.Module) -> list[str]:
+    return [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+
+
+def test_no_class_name_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for module, tree in TREES.items():
+        for name in class_names(tree):
+            places.setdefault(name, []).append(module)
+    twice = {name: modules for name, modules in places.items() if len(modules) > 1}
+    assert not twice
+    assert {"Annotations", "Pose", "PersonRecord"} <= places.keys()
+
+
 def test_the_rules_themselves() -> None:
     # The checks above would pass on an empty tree or with a reader that finds nothing.
     assert {"core.skeleton", "models.stacked_hourglass", "core.geometry"} <= set(FILES)

@@ -10,7 +10,7 @@ from batch.test_worker import SETTINGS, items
 from hourglass.batch.items import picture_items
 from hourglass.batch.options import Answering
 from hourglass.batch.run import _detector
-from hourglass.batch.worker import Job, Worker
+from hourglass.batch.worker import BatchJob, Worker
 from hourglass.weights.published import bundled_weights
 from inference.detection.yolox_files import finished_file
 
@@ -21,7 +21,7 @@ def worker(weights: Path, tmp_path: Path, **answering: float) -> Worker:
     file = finished_file(tmp_path / "yolox.onnx", DETS, [0] * 4, 80)
     asked = Answering(detector=str(file), **answering)  # type: ignore[arg-type]
     content, _, _ = _detector(asked, gpu=False)
-    job = Job(
+    job = BatchJob(
         output=str(tmp_path / "out"),
         base=str(tmp_path / "photos"),
         run="run1",

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from batch.samples import boxes_json, encoded, make_photos, make_shard
-from hourglass.batch.items import Source, find, inspect_tables, open_units, read_units, shard_units
+from hourglass.batch.items import PictureSource, find, inspect_tables, open_units, read_units, shard_units
 
 
-def items_of(source: Source, units: Any, done: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+def items_of(source: PictureSource, units: Any, done: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
     return [item for table in read_units(units, source, done) for item in table.to_pylist()]
 
 
@@ -164,7 +164,7 @@ def test_samples_of_shards(tmp_path: Path) -> None:
 
 def test_the_extension_chooses_among_the_pictures_of_a_sample(tmp_path: Path) -> None:
     make_shard(tmp_path / "s.tar", [("1", {"left.jpg": b"l", "right.jpg": b"r"})])
-    source = Source("webdataset", str(tmp_path), ("s.tar",), "right.jpg")
+    source = PictureSource("webdataset", str(tmp_path), ("s.tar",), "right.jpg")
     assert [item["data"] for item in items_of(source, shard_units(source))] == [b"r"]
 
 

@@ -4,17 +4,17 @@ from pathlib import Path
 import pytest
 
 from hourglass.batch.follow import Bar, BatchError, clock, describe, how_far, in_one_sentence, write_summary
-from hourglass.batch.options import Progress, Summary
+from hourglass.batch.options import BatchProgress, Summary
 
 SUMMARY = Summary("out", "tiny", 1200, 1300, 2, 40, 5, 3, 2, 3723.4, 0.32)
 
 
 def test_how_far_it_is() -> None:
-    assert how_far(Progress(0, None, 0, 0, 0, 1.0)) == "0"
-    assert how_far(Progress(1200, 50000, 1300, 3, 0, 100.0)) == (
+    assert how_far(BatchProgress(0, None, 0, 0, 0, 1.0)) == "0"
+    assert how_far(BatchProgress(1200, 50000, 1300, 3, 0, 100.0)) == (
         "1,200 of 50,000, 3 failed, 12.0 images/s, 1:07:47 left"
     )
-    assert how_far(Progress(500, None, 500, 0, 7, 10.0)) == "500, 50.0 images/s"
+    assert how_far(BatchProgress(500, None, 500, 0, 7, 10.0)) == "500, 50.0 images/s"
 
 
 def test_hours_minutes_and_seconds() -> None:
@@ -30,7 +30,7 @@ def test_the_end_in_one_sentence() -> None:
 def test_in_a_log_a_line_comes_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     with Bar() as bar:
         for seconds in range(1, 95):
-            bar.report(Progress(seconds, 100, seconds, 0, 0, float(seconds)))
+            bar.report(BatchProgress(seconds, 100, seconds, 0, 0, float(seconds)))
     out, error = capsys.readouterr()
     assert out == ""
     assert error.splitlines() == [

@@ -29,7 +29,7 @@ from batch.samples import (
     workers_of,
 )
 from hourglass.batch.follow import BatchError
-from hourglass.batch.options import Answering, Progress, Summary, Workers
+from hourglass.batch.options import Answering, BatchProgress, Summary, Workers
 from hourglass.batch.run import run_batch
 from hourglass.batch.submit import start_batch
 from hourglass.core.skeleton import LSP14
@@ -210,7 +210,7 @@ def test_through_a_client_a_task_in_the_cluster_is_the_driver(
     names = make_photos(tmp_path / "photos", 3)
     (tmp_path / "photos" / "broken.png").write_bytes(b"no picture")
     monkeypatch.chdir(tmp_path)
-    seen: list[Progress] = []
+    seen: list[BatchProgress] = []
     answering = Answering(str(weights), precision="fp32")
     # This process is connected already, so the address decides only who drives.
     done = start_batch(

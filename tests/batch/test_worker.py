@@ -10,7 +10,7 @@ import torch
 
 from batch.samples import assert_once, assert_pose, encoded, make_photos, pixels, rows_of
 from hourglass.batch.items import ITEMS, picture_items
-from hourglass.batch.worker import Job, Worker
+from hourglass.batch.worker import BatchJob, Worker
 from hourglass.inference.predictor import Predictor
 
 SETTINGS = {"device": "cpu", "precision": "fp32", "flip_test": True, "backend": "auto", "stacks": None}
@@ -28,7 +28,7 @@ class Died(BaseException):
 
 
 def make(weights: Path, tmp_path: Path, batch_size: int | None = 1, **settings: Any) -> Worker:
-    job = Job(
+    job = BatchJob(
         output=str(tmp_path / "out"),
         base=str(tmp_path / "photos"),
         run="run1",
@@ -208,7 +208,7 @@ def test_threads_and_batch_size_are_the_job_s(weights: Path, tmp_path: Path) -> 
     before = torch.get_num_threads()
     try:
         job = make(weights, tmp_path, batch_size=3).job
-        worker = Worker(Job(**{**vars(job), "threads": 2}))
+        worker = Worker(BatchJob(**{**vars(job), "threads": 2}))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

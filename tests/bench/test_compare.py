@@ -12,7 +12,7 @@ from hourglass.bench.compare import Comparison, compare
 from hourglass.bench.training import numpy_targets
 from hourglass.cli.main import app
 from hourglass.models.heatmap import encode
-from hourglass.models.size import forward_flops
+from hourglass.models.parts import forward_flops
 from hourglass.models.stacked_hourglass import StackedHourglass
 
 

@@ -47,7 +47,7 @@ def test_where_lists_all_with_their_terms() -> None:
 
 @pytest.mark.usefixtures("no_net")
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-def test_where_tells_all_of_one(source: sources.Source) -> None:
+def test_where_tells_all_of_one(source: sources.DataSource) -> None:
     told = run("where", source.name).stdout
     assert source.terms in told
     assert source.home in told
@@ -128,7 +128,7 @@ def test_check_leaves_checksums_away_when_told(tiny: Path) -> None:
 @pytest.mark.usefixtures("no_net")
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 def test_get_without_acceptance_says_what_it_would_do_and_opens_nothing(
-    source: sources.Source, tmp_path: Path
+    source: sources.DataSource, tmp_path: Path
 ) -> None:
     answer = run("get", source.name, str(tmp_path / "new"))
     assert answer.exit_code == 2

@@ -7,7 +7,7 @@ import pytest
 from hourglass.core.skeleton import LSP14
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.annotations import Annotations
-from hourglass.doctor.people import Part, People, gather
+from hourglass.doctor.people import DataSet, FileOfPeople, gather
 from hourglass.synthetic.render import load_records
 
 SIZE = 64
@@ -20,7 +20,7 @@ def rendered() -> list[PersonRecord]:
 
 
 @pytest.fixture(scope="session")
-def clean(rendered: list[PersonRecord]) -> People:
+def clean(rendered: list[PersonRecord]) -> DataSet:
     """The same as the doctor sees them, with known sizes; 100 of them train, 20 val."""
     people = Annotations(
         file=Path("people.json"),
@@ -38,7 +38,7 @@ def clean(rendered: list[PersonRecord]) -> People:
         center=np.stack([r.center for r in rendered]).astype(np.float64),
         side_px=np.array([r.side_px for r in rendered]),
     )
-    return gather([Part(people, sizes={f"{r.person_id}.png": (SIZE, SIZE) for r in rendered})])
+    return gather([FileOfPeople(people, sizes={f"{r.person_id}.png": (SIZE, SIZE) for r in rendered})])
 
 
 @pytest.fixture(scope="session")

@@ -7,15 +7,14 @@ from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16, Skeleton
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.annotations import Annotations
 from hourglass.doctor.examine import examine
-from hourglass.doctor.people import Part, part_of_records
-from hourglass.doctor.report import as_json, stories, summary
-from hourglass.doctor.sheet import sheet
-from hourglass.doctor.sources import Found
+from hourglass.doctor.people import FileOfPeople, part_of_records
+from hourglass.doctor.report import as_json, sheet, stories, summary
+from hourglass.doctor.sources import FoundData
 
 POINT = Skeleton("point", ("tip",))
 
 
-def odd(skeleton: Skeleton, count: int, labelled: float, places: str) -> Found:
+def odd(skeleton: Skeleton, count: int, labelled: float, places: str) -> FoundData:
     rng = np.random.default_rng(count)
     points = {
         "spread": rng.uniform(-5, 90, (count, len(skeleton), 2)),
@@ -39,7 +38,7 @@ def odd(skeleton: Skeleton, count: int, labelled: float, places: str) -> Found:
         center=np.full((count, 2), np.nan),
         side_px=np.full(count, np.nan),
     )
-    return Found("coco", (Part(people, sizes={"0.png": (64, 48)}),), (Path("nowhere"),))
+    return FoundData("coco", (FileOfPeople(people, sizes={"0.png": (64, 48)}),), (Path("nowhere"),))
 
 
 @pytest.mark.parametrize("skeleton", [POINT, LSP14, FLIC11, COCO17, MPII16], ids=lambda s: s.name)
@@ -74,6 +73,6 @@ def test_stages_tell_how_far_it_is(rendered: list[PersonRecord]) -> None:
     told: dict[str, tuple[int, int]] = {}
     parts = (part_of_records(rendered[:70], Path("x"), "train"),)
     examine(
-        Found("synthetic", parts, ()), stages=lambda name, done, total: told.update({name: (done, total)})
+        FoundData("synthetic", parts, ()), stages=lambda name, done, total: told.update({name: (done, total)})
     )
     assert told["opening pictures"] == (70, 70)

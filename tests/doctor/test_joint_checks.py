@@ -3,16 +3,23 @@ from dataclasses import replace
 import numpy as np
 
 from hourglass.core.skeleton import LSP14, Skeleton
-from hourglass.doctor.findings import Finding
-from hourglass.doctor.joint_checks import areas, crops, few_joints, long_limbs, one_spot, outside, sizes
-from hourglass.doctor.people import People, measure, relative
+from hourglass.doctor.joint_checks import (
+    areas,
+    coinciding_joints,
+    crops,
+    few_joints,
+    long_limbs,
+    outside,
+    sizes,
+)
+from hourglass.doctor.people import DataSet, Finding, measure, relative
 
 
 def rows(finding: Finding) -> list[int | None]:
     return [suspect.row for suspect in finding.suspects]
 
 
-def planted(people: People, changes: dict[int, dict[str, tuple[float, float]]]) -> People:
+def planted(people: DataSet, changes: dict[int, dict[str, tuple[float, float]]]) -> DataSet:
     """A copy with some joints put elsewhere, NaN taking their label away."""
     points = people.keypoints.copy()
     for row, joints in changes.items():
@@ -21,13 +28,13 @@ def planted(people: People, changes: dict[int, dict[str, tuple[float, float]]]) 
     return replace(people, keypoints=points)
 
 
-def test_clean_people_are_no_suspects(clean: People) -> None:
+def test_clean_people_are_no_suspects(clean: DataSet) -> None:
     body = measure(clean)
     for finding in (
         areas(clean),
         outside(clean),
         few_joints(clean),
-        one_spot(clean, body),
+        coinciding_joints(clean, body),
         long_limbs(clean, body),
         sizes(clean, body),
         crops(clean, body),
@@ -35,20 +42,20 @@ def test_clean_people_are_no_suspects(clean: People) -> None:
         assert (finding.level, finding.count, rows(finding)) == ("ok", 0, []), finding
 
 
-def test_a_body_is_measured_in_proportion(clean: People) -> None:
+def test_a_body_is_measured_in_proportion(clean: DataSet) -> None:
     body = measure(clean)
     twice = measure(replace(clean, keypoints=3 * clean.keypoints + 5))
     np.testing.assert_allclose(twice.body_px, 3 * body.body_px, rtol=1e-9)
     np.testing.assert_allclose(relative(twice), relative(body), rtol=1e-9)
 
 
-def test_one_bad_joint_hardly_moves_the_size(clean: People) -> None:
+def test_one_bad_joint_hardly_moves_the_size(clean: DataSet) -> None:
     row = int(np.flatnonzero(clean.labelled.all(axis=1))[0])
     far = planted(clean, {row: {"right_wrist": (600.0, 30.0)}})
     assert abs(measure(far).body_px[row] / measure(clean).body_px[row] - 1) < 0.25
 
 
-def test_joints_outside_are_counted_and_those_far_outside_are_suspects(clean: People) -> None:
+def test_joints_outside_are_counted_and_those_far_outside_are_suspects(clean: DataSet) -> None:
     # A picture of 64 pixels spans -0.5 to 63.5; 5 % of it is 3.2 px.
     changed = planted(
         clean,
@@ -68,12 +75,12 @@ def test_joints_outside_are_counted_and_those_far_outside_are_suspects(clean: Pe
     assert (finding.level, finding.of) == ("warning", 120)
 
 
-def test_without_sizes_nothing_is_said_about_outside(clean: People) -> None:
+def test_without_sizes_nothing_is_said_about_outside(clean: DataSet) -> None:
     finding = outside(clean.with_sizes(np.full((120, 2), np.nan)))
     assert (finding.level, finding.of) == ("ok", 0)
 
 
-def test_few_labels(clean: People) -> None:
+def test_few_labels(clean: DataSet) -> None:
     points = clean.keypoints.copy()
     points[3] = np.nan
     points[4, 1:] = np.nan
@@ -86,7 +93,7 @@ def test_few_labels(clean: People) -> None:
     assert finding.of == 119
 
 
-def test_joints_in_one_place(clean: People) -> None:
+def test_joints_in_one_place(clean: DataSet) -> None:
     a, b, c, d = np.flatnonzero(clean.labelled.all(axis=1))[:4].tolist()
     points = clean.keypoints.copy()
     points[a, LSP14.index("left_ankle")] = points[a, LSP14.index("left_knee")]
@@ -94,14 +101,14 @@ def test_joints_in_one_place(clean: People) -> None:
     points[c] = 30.0
     points[d, LSP14.index("left_ankle")] = points[d, LSP14.index("left_knee")] + 0.01
     changed = replace(clean, keypoints=points)
-    finding = one_spot(changed, measure(changed))
+    finding = coinciding_joints(changed, measure(changed))
     # The whole person, then a shank that vanished, then hips that may well lie behind one another.
     assert rows(finding) == [c, a, b]
     assert finding.suspects[0].what == "all joints in one place"
     assert finding.suspects[1].what == "left knee and left ankle in one place"
 
 
-def test_a_limb_that_is_too_long(clean: People) -> None:
+def test_a_limb_that_is_too_long(clean: DataSet) -> None:
     whole = np.flatnonzero(clean.labelled.all(axis=1)).tolist()[:5]
     usual = measure(clean)
     limb = LSP14.limb_indices.index((LSP14.index("right_wrist"), LSP14.index("right_elbow")))
@@ -120,7 +127,7 @@ def test_a_limb_that_is_too_long(clean: People) -> None:
     assert [s.number for s in finding.suspects] == sorted((s.number for s in finding.suspects), reverse=True)
 
 
-def test_a_data_set_of_chaos_is_an_error(clean: People) -> None:
+def test_a_data_set_of_chaos_is_an_error(clean: DataSet) -> None:
     """Half of the joints with x and y exchanged, as a reader with a wrong shape would do."""
     rng = np.random.default_rng(1)
     points = clean.keypoints * (4.0, 0.5)
@@ -131,7 +138,7 @@ def test_a_data_set_of_chaos_is_an_error(clean: People) -> None:
     assert outside(changed).level == "error"
 
 
-def test_people_of_an_odd_size(clean: People) -> None:
+def test_people_of_an_odd_size(clean: DataSet) -> None:
     points = clean.keypoints.copy()
     points[5] /= 100
     points[6] *= 100
@@ -148,7 +155,7 @@ def test_people_of_an_odd_size(clean: People) -> None:
     assert set(rows(sizes(changed.with_sizes(grown), measure(changed)))) == {5}
 
 
-def test_told_crops_are_compared_with_the_joints(clean: People) -> None:
+def test_told_crops_are_compared_with_the_joints(clean: DataSet) -> None:
     body = measure(clean)
     assert "made of the joints" in crops(clean, body).sentence
     side = 1.6 * body.body_px
@@ -161,17 +168,17 @@ def test_told_crops_are_compared_with_the_joints(clean: People) -> None:
     assert [s.what for s in finding.suspects if s.row == 20] == ["misses 100% of the joints"]
 
 
-def test_a_skeleton_without_limbs_or_sides_is_no_obstacle(clean: People) -> None:
+def test_a_skeleton_without_limbs_or_sides_is_no_obstacle(clean: DataSet) -> None:
     bare = replace(clean, skeleton=Skeleton("bare", tuple(f"point {n}" for n in range(14))))
     body = measure(bare)
     assert body.limbs == ()
     np.testing.assert_allclose(body.body_px, clean.side_px / 1.25, rtol=1e-5)
     assert long_limbs(bare, body).count == 0
-    assert one_spot(bare, body).count == 0
+    assert coinciding_joints(bare, body).count == 0
     assert sizes(bare, body).level == "ok"
 
 
-def test_people_without_room(clean: People) -> None:
+def test_people_without_room(clean: DataSet) -> None:
     box, area = np.full((len(clean), 2), 30.0), np.full(len(clean), np.nan)
     box[3], box[4], box[5] = (0, 30), np.nan, (0, 0)
     area[5], area[6], area[7] = 0, -4, 0.5

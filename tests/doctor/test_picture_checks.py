@@ -8,7 +8,7 @@ from PIL import Image
 
 from hourglass.core.skeleton import Skeleton
 from hourglass.data.formats.annotations import Annotations
-from hourglass.doctor.people import Part, People, gather
+from hourglass.doctor.people import DataSet, FileOfPeople, gather
 from hourglass.doctor.picture_checks import (
     duplicates,
     look,
@@ -23,7 +23,7 @@ NAMES = [f"{n}.png" for n in range(6)]
 
 def people_of(
     folder: Path | None, words: list[str] | None = None, sizes: dict[str, tuple[int, int]] | None = None
-) -> People:
+) -> DataSet:
     annotations = Annotations(
         Path("a.json"),
         "coco",
@@ -40,7 +40,7 @@ def people_of(
         np.zeros((6, 2)),
         np.full(6, 20.0),
     )
-    return gather([Part(annotations, folder=folder, sizes=sizes)])
+    return gather([FileOfPeople(annotations, folder=folder, sizes=sizes)])
 
 
 @pytest.fixture

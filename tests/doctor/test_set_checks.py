@@ -7,8 +7,7 @@ import pytest
 from hourglass.core.skeleton import LSP14, MPII16, Skeleton
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.annotations import Annotations
-from hourglass.doctor.findings import Finding, level_of
-from hourglass.doctor.people import Part, People, gather, measure, part_of_records
+from hourglass.doctor.people import DataSet, FileOfPeople, Finding, gather, level_of, measure, part_of_records
 from hourglass.doctor.set_checks import counts, empty_pictures, labels, leaks, origin, splits, twice
 
 STICK = Skeleton("stick", ("left_end", "middle", "right_end"), limbs=(("left_end", "middle"),))
@@ -51,7 +50,7 @@ def levels(*shared_of: tuple[int, int]) -> list[Finding]:
     for shared, pictures in shared_of:
         names = [f"{n}.png" for n in range(pictures)] + [f"{n}.png" for n in range(shared)]
         words = ["train"] * pictures + ["val"] * shared
-        found.append(leaks(gather([Part(sticks(spread(len(names)), names, words))])))
+        found.append(leaks(gather([FileOfPeople(sticks(spread(len(names)), names, words))])))
     return found
 
 
@@ -65,7 +64,9 @@ def test_pictures_in_two_splits_are_a_warning_or_an_error_by_their_share() -> No
 
 def test_the_same_name_in_another_folder_is_another_picture(tmp_path: Path) -> None:
     parts = [
-        Part(sticks(spread(2), ["1.jpg", "2.jpg"], ["", ""], file=f"{word}.json"), word, tmp_path / word)
+        FileOfPeople(
+            sticks(spread(2), ["1.jpg", "2.jpg"], ["", ""], file=f"{word}.json"), word, tmp_path / word
+        )
         for word in ("train", "val")
     ]
     people = gather(parts)
@@ -88,24 +89,24 @@ def test_crops_of_one_picture_in_two_splits_are_a_leak(rendered: list[PersonReco
 def test_gathering_counts_from_0_leaves_crowds_out_and_refuses_other_joints() -> None:
     points = spread(3)
     crowd = np.array([False, True, False])
-    people = gather([Part(sticks(points, ["a", "b", "c"], [""] * 3, start=1, crowd=crowd))])
+    people = gather([FileOfPeople(sticks(points, ["a", "b", "c"], [""] * 3, start=1, crowd=crowd))])
     np.testing.assert_allclose(people.keypoints, points[[0, 2]] - 1)
     assert people.ids.tolist() == [0, 2]
     other = replace(sticks(points, ["a", "b", "c"], [""] * 3), skeleton=Skeleton("x", ("a", "b", "c")))
     with pytest.raises(ValueError, match=r"has the joints of 'x', a\.json those of 'stick'"):
-        gather([Part(sticks(points, ["a", "b", "c"], [""] * 3)), Part(other)])
+        gather([FileOfPeople(sticks(points, ["a", "b", "c"], [""] * 3)), FileOfPeople(other)])
     with pytest.raises(ValueError, match="nobody of the split 'test'"):
-        gather([Part(sticks(points, ["a", "b", "c"], ["train"] * 3))], "test")
+        gather([FileOfPeople(sticks(points, ["a", "b", "c"], ["train"] * 3))], "test")
 
 
 def test_one_split_alone() -> None:
-    part = Part(sticks(spread(3), ["a", "b", "c"], ["train", "val", "train"]))
+    part = FileOfPeople(sticks(spread(3), ["a", "b", "c"], ["train", "val", "train"]))
     people = gather([part], "train")
     assert people.ids.tolist() == [0, 2]
     assert [photo.name for photo in people.photos] == ["a", "c"]
 
 
-def test_counts(clean: People) -> None:
+def test_counts(clean: DataSet) -> None:
     points = clean.keypoints.copy()
     points[0] = np.nan
     found = counts(replace(clean, keypoints=points))
@@ -121,7 +122,7 @@ def test_counts(clean: People) -> None:
     assert counts(replace(clean, tells_hidden=False))["hidden_share"] is None
 
 
-def test_an_empty_split_is_an_error_unless_it_is_the_test(clean: People) -> None:
+def test_an_empty_split_is_an_error_unless_it_is_the_test(clean: DataSet) -> None:
     points = clean.keypoints.copy()
     points[100:] = np.nan
     empty = replace(clean, keypoints=points)
@@ -133,7 +134,7 @@ def test_an_empty_split_is_an_error_unless_it_is_the_test(clean: People) -> None
     assert (alone.level, "another split" in alone.sentence) == ("note", True)
 
 
-def test_a_joint_that_nobody_of_the_training_has_is_an_error(clean: People) -> None:
+def test_a_joint_that_nobody_of_the_training_has_is_an_error(clean: DataSet) -> None:
     knee = LSP14.index("left_knee")
     points = clean.keypoints.copy()
     points[:100, knee] = np.nan
@@ -155,7 +156,7 @@ def test_people_annotated_twice() -> None:
     points[4] = points[1] + 0.05
     points[5] = points[2] + 0.05
     names = ["a", "b", "b", "c", "b", "d"]
-    people = gather([Part(sticks(points, names, [""] * 6))])
+    people = gather([FileOfPeople(sticks(points, names, [""] * 6))])
     finding = twice(people, measure(people))
     # 4 is 1 once more; 5 has the joints of 2, but in another picture.
     assert [s.row for s in finding.suspects] == [4]
@@ -166,7 +167,7 @@ def test_people_annotated_twice() -> None:
 def test_two_shared_joints_are_no_proof() -> None:
     points = spread(2)
     points[1] = points[0]
-    people = gather([Part(sticks(points, ["a", "a"], ["", ""]))])
+    people = gather([FileOfPeople(sticks(points, ["a", "a"], ["", ""]))])
     people.keypoints[1, 2] = np.nan
     assert twice(people, measure(people)).count == 0
 
@@ -185,7 +186,7 @@ def test_counting_from_0_or_1_shows_on_the_borders(
     if clicked:
         points = np.round(points)
     names = [f"{n}.png" for n in range(900)]
-    people = gather([Part(sticks(points, names, [""] * 900, read_as))])
+    people = gather([FileOfPeople(sticks(points, names, [""] * 900, read_as))])
     if sized:
         people = people.with_sizes(np.tile([width, height], (900, 1)).astype(float))
     finding = origin(people)
@@ -202,12 +203,12 @@ def test_computed_joints_do_not_hide_where_clicked_ones_count_from() -> None:
     points = rng.integers(1, 40, (900, 3, 2)).astype(float)
     points[:, 1] += rng.uniform(-0.4, 0.4, (900, 2))
     points[:30, 1] = 0
-    people = gather([Part(sticks(points, [f"{n}.png" for n in range(900)], [""] * 900, 1))])
+    people = gather([FileOfPeople(sticks(points, [f"{n}.png" for n in range(900)], [""] * 900, 1))])
     assert origin(people).numbers["looks_like"] == 1
 
 
 def test_pictures_with_nobody_in_them() -> None:
-    part = Part(sticks(spread(2), ["a", "c"], ["train"] * 2), names=("a", "b", "c", "d"))
+    part = FileOfPeople(sticks(spread(2), ["a", "c"], ["train"] * 2), names=("a", "b", "c", "d"))
     people = gather([part])
     finding = empty_pictures(people)
     assert (finding.level, finding.count, finding.of) == ("note", 2, 4)

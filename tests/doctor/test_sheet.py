@@ -7,11 +7,9 @@ from PIL import Image
 
 from hourglass.core.structs import PersonRecord
 from hourglass.doctor.examine import Diagnosis, refused
-from hourglass.doctor.findings import Finding, Suspect
-from hourglass.doctor.people import People, part_of_records
+from hourglass.doctor.people import DataSet, Finding, Suspect, part_of_records
 from hourglass.doctor.people import gather as gathered
-from hourglass.doctor.report import as_json, stories
-from hourglass.doctor.sheet import CELL_PX, COLUMNS, GAP_PX, STRIP_PX, chosen, save, sheet
+from hourglass.doctor.report import CELL_PX, COLUMNS, GAP_PX, STRIP_PX, as_json, chosen, save, sheet, stories
 
 
 def finding(check: str, level: str, rows: list[int]) -> Finding:
@@ -19,7 +17,7 @@ def finding(check: str, level: str, rows: list[int]) -> Finding:
     return Finding(check, level, len(rows), 120, "people", f"people: {len(rows)}", suspects)
 
 
-def diagnosis(people: People) -> Diagnosis:
+def diagnosis(people: DataSet) -> Diagnosis:
     return Diagnosis(
         people,
         {},
@@ -32,12 +30,12 @@ def diagnosis(people: People) -> Diagnosis:
     )
 
 
-def test_errors_come_first_and_nobody_twice(clean: People) -> None:
+def test_errors_come_first_and_nobody_twice(clean: DataSet) -> None:
     picked = [(check, suspect.row) for check, suspect in chosen(diagnosis(clean), 2)]
     assert picked == [("outside", 5), ("sides", 3), ("sides", 4), ("one-spot", 1), ("one-spot", 2)]
 
 
-def test_the_sheet_has_a_cell_for_each(clean: People) -> None:
+def test_the_sheet_has_a_cell_for_each(clean: DataSet) -> None:
     page = sheet(diagnosis(clean), 12)
     assert page is not None
     # 1 + 3 + 2 people, who are one row.
@@ -85,7 +83,7 @@ def test_the_last_sentence() -> None:
     assert (no.can_start, no.sentence) == (False, "Training should not start: a.json: row 3 is odd.")
 
 
-def test_the_json_names_every_suspect(clean: People) -> None:
+def test_the_json_names_every_suspect(clean: DataSet) -> None:
     report = as_json(diagnosis(clean))
     sides = next(check for check in report["checks"] if check["check"] == "sides")
     assert len(sides["suspects"]) == 4

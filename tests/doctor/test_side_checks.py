@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from hourglass.core.skeleton import LSP14, Skeleton
-from hourglass.doctor.people import People, measure
-from hourglass.doctor.side_checks import crossed, naming, naming_of, twisted
+from hourglass.doctor.joint_checks import crossed, naming, naming_of, twisted
+from hourglass.doctor.people import DataSet, measure
 
 Exchange = Callable[[np.typing.NDArray[np.float64], list[int], tuple[str, ...]], None]
 L, R = LSP14.index("left_shoulder"), LSP14.index("right_shoulder")
 ARM = ("shoulder", "elbow", "wrist")
 
 
-def wide(people: People) -> list[int]:
+def wide(people: DataSet) -> list[int]:
     """People whose shoulders and hips both lie well side by side, so that an exchange can be seen."""
     lh, rh = LSP14.index("left_hip"), LSP14.index("right_hip")
     body = measure(people)
@@ -24,7 +24,7 @@ def wide(people: People) -> list[int]:
     return chosen
 
 
-def test_clean_people_face_one_way(clean: People) -> None:
+def test_clean_people_face_one_way(clean: DataSet) -> None:
     body = measure(clean)
     assert twisted(clean, body).count == 0
     assert crossed(clean, body).count == 0
@@ -33,7 +33,7 @@ def test_clean_people_face_one_way(clean: People) -> None:
 
 @pytest.mark.parametrize("parts", [("shoulder",), ("hip",), ARM], ids=["shoulders", "hips", "whole arms"])
 def test_exchanged_pairs_are_all_found_and_nobody_else(
-    clean: People, exchange: Exchange, parts: tuple[str, ...]
+    clean: DataSet, exchange: Exchange, parts: tuple[str, ...]
 ) -> None:
     chosen = wide(clean)[:8]
     assert len(chosen) == 8
@@ -45,7 +45,7 @@ def test_exchanged_pairs_are_all_found_and_nobody_else(
     assert finding.level == "warning"
 
 
-def test_exchanging_everything_is_no_twist(clean: People, exchange: Exchange) -> None:
+def test_exchanging_everything_is_no_twist(clean: DataSet, exchange: Exchange) -> None:
     points = clean.keypoints.copy()
     exchange(points, wide(clean), ("shoulder", "hip", "elbow", "wrist", "knee", "ankle"))
     changed = replace(clean, keypoints=points)
@@ -96,11 +96,11 @@ def turn(yaw: float, twist: float) -> float:
     return hips - yaw
 
 
-def stick_people(points: np.typing.NDArray[np.float64], skeleton: Skeleton) -> People:
+def stick_people(points: np.typing.NDArray[np.float64], skeleton: Skeleton) -> DataSet:
     from pathlib import Path
 
     from hourglass.data.formats.annotations import Annotations
-    from hourglass.doctor.people import Part, gather
+    from hourglass.doctor.people import FileOfPeople, gather
 
     count = len(points)
     people = Annotations(
@@ -119,10 +119,10 @@ def stick_people(points: np.typing.NDArray[np.float64], skeleton: Skeleton) -> P
         np.zeros((count, 2)),
         np.full(count, 100.0),
     )
-    return gather([Part(people)])
+    return gather([FileOfPeople(people)])
 
 
-def test_crossed_upper_arms_are_found(clean: People, exchange: Exchange) -> None:
+def test_crossed_upper_arms_are_found(clean: DataSet, exchange: Exchange) -> None:
     full = clean.labelled.all(axis=1)
     spread = np.abs(
         clean.keypoints[:, LSP14.index("left_elbow"), 0] - clean.keypoints[:, LSP14.index("right_elbow"), 0]
@@ -137,7 +137,7 @@ def test_crossed_upper_arms_are_found(clean: People, exchange: Exchange) -> None
     assert all("crosses sides" in s.what for s in finding.suspects)
 
 
-def test_folded_arms_are_not_crossed(clean: People) -> None:
+def test_folded_arms_are_not_crossed(clean: DataSet) -> None:
     """Each wrist at the other elbow, with forearms no longer than usual."""
     points = clean.keypoints.copy()
     le, re, lw, rw = (LSP14.index(j) for j in ("left_elbow", "right_elbow", "left_wrist", "right_wrist"))
@@ -150,7 +150,7 @@ def test_folded_arms_are_not_crossed(clean: People) -> None:
     assert row not in {s.row for s in crossed(changed, measure(changed)).suspects}
 
 
-def test_observer_centric_names_are_told(clean: People) -> None:
+def test_observer_centric_names_are_told(clean: DataSet) -> None:
     points = clean.keypoints.copy()
     back = np.flatnonzero(points[:, L, 0] < points[:, R, 0]).tolist()
     points[back] = points[back][:, LSP14.flip_permutation]
@@ -159,7 +159,7 @@ def test_observer_centric_names_are_told(clean: People) -> None:
     assert (finding.numbers["names"], finding.level, finding.numbers["share"]) == ("observer", "ok", 1.0)
 
 
-def test_exchanged_names_are_told(clean: People) -> None:
+def test_exchanged_names_are_told(clean: DataSet) -> None:
     """Rendered people mostly face the camera; with all names exchanged they seem to turn their back."""
     copies = 4
     many = replace_people(clean, copies, clean.keypoints[:, LSP14.flip_permutation])
@@ -173,7 +173,7 @@ def test_exchanged_names_are_told(clean: People) -> None:
     assert (finding.numbers["names"], finding.level) == ("exchanged", "error")
 
 
-def test_splits_that_name_sides_differently_are_an_error(clean: People) -> None:
+def test_splits_that_name_sides_differently_are_an_error(clean: DataSet) -> None:
     many = replace_people(clean, 6, clean.keypoints)
     points = many.keypoints.copy()
     splits = tuple("train" if n < 300 else "val" for n in range(len(many)))
@@ -201,7 +201,7 @@ def test_shares_and_what_they_mean(left: int, count: int, kind: str, level: str)
     assert naming_of(left, count) == (kind, level)
 
 
-def replace_people(people: People, copies: int, points: np.typing.NDArray[np.float64]) -> People:
+def replace_people(people: DataSet, copies: int, points: np.typing.NDArray[np.float64]) -> DataSet:
     """Everybody several times over, in pictures of their own."""
     count = len(people)
     return replace(

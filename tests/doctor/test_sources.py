@@ -11,7 +11,7 @@ from hourglass.core.structs import PersonRecord
 from hourglass.data.packs.write_pack import write_pack
 from hourglass.doctor.joint_checks import areas
 from hourglass.doctor.people import gather
-from hourglass.doctor.sources import Refused, find
+from hourglass.doctor.sources import RefusedAnnotations, find
 
 
 def coco(words: dict[str, list[int]]) -> dict[str, Any]:
@@ -124,17 +124,17 @@ def test_what_a_reader_refuses_is_told_from_what_is_no_file_of_the_kind(tmp_path
     broken = coco({"a.jpg": [1]})
     broken["annotations"][0]["keypoints"][0] = float("nan")
     (tmp_path / "nan.json").write_text(json.dumps(broken))
-    with pytest.raises(Refused, match="annotation 1: left_end is not a finite number"):
+    with pytest.raises(RefusedAnnotations, match="annotation 1: left_end is not a finite number"):
         find(str(tmp_path), annotations=str(tmp_path / "nan.json"))
     (tmp_path / "cut.json").write_text(json.dumps(broken)[:40])
     with pytest.raises(ValueError, match="is not a whole JSON file") as caught:
         find(str(tmp_path), annotations=str(tmp_path / "cut.json"))
-    assert not isinstance(caught.value, Refused)
+    assert not isinstance(caught.value, RefusedAnnotations)
     (tmp_path / "sub").mkdir()
     array = joints((14, 3, 3))
     array[2, 0, 1] = np.inf
     savemat(tmp_path / "sub" / "joints.mat", {"joints": array})
-    with pytest.raises(Refused, match=r"im00002\.jpg"):
+    with pytest.raises(RefusedAnnotations, match=r"im00002\.jpg"):
         find(str(tmp_path / "sub"))
 
 
@@ -150,7 +150,7 @@ def test_what_a_reader_refuses_is_told_from_what_is_no_file_of_the_kind(tmp_path
 def test_requests_that_cannot_be_met(arguments: dict[str, str], message: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
         find(**{"root": "", **arguments})
-    assert not isinstance(caught.value, Refused)
+    assert not isinstance(caught.value, RefusedAnnotations)
 
 
 def test_an_unknown_folder(tmp_path: Path) -> None:

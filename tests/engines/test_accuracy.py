@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hourglass.core.structs import PersonRecord
-from hourglass.data.formats.lspet import load_records
+from hourglass.data.formats.lsp import load_lspet as load_records
 from hourglass.data.loading.dataset import make_sample
 from hourglass.data.loading.images import read_image
 from hourglass.evaluation.evaluate import predict_records, score

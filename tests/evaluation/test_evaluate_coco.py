@@ -13,7 +13,7 @@ from coco_colours import CATEGORY, write_colours
 from colours import FACTS, RGB, Colours
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.coco import load_records, parse
-from hourglass.data.formats.coco_boxes import detections_of
+from hourglass.data.formats.photos import detections_of
 from hourglass.evaluation.evaluate import Predictions, predict_records
 from hourglass.evaluation.evaluate_coco import (
     check_labelled,
@@ -28,7 +28,7 @@ from hourglass.evaluation.metrics.oks import SUMMARY
 from hourglass.evaluation.metrics.scores import NotApplicable
 from hourglass.evaluation.scoring import predictions as scoring_predictions
 from hourglass.evaluation.scoring import truth as scoring_truth
-from hourglass.evaluation.scoring.report import Request, as_report, score_all
+from hourglass.evaluation.scoring.report import ScoreRequest, as_report, score_all
 from oks_cases import PACKAGES, theirs
 
 
@@ -48,7 +48,7 @@ def by_score_command(annotations: Path, results: Path) -> Any:
     """What `hourglass score RESULTS --truth ANNOTATIONS --protocol coco` reports."""
     truth = scoring_truth.read_truth(annotations)
     found = scoring_predictions.read_predictions(results, truth)
-    request = Request("coco")
+    request = ScoreRequest("coco")
     report = as_report(*score_all(request, truth, found), truth, found, None, request)
     return report["protocols"]["coco"]["scores"]["OKS"]
 

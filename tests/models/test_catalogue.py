@@ -16,8 +16,7 @@ from hourglass.models.ablations import compare_designs
 from hourglass.models.build import build_network
 from hourglass.models.catalogue import PUBLISHED, Published, find, measure, on_meta
 from hourglass.models.multi_scale import default_strides
-from hourglass.models.parts import Part, ShapesOnly, parts
-from hourglass.models.size import forward_flops
+from hourglass.models.parts import NetworkPart, ShapesOnly, forward_flops, parts
 from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.recipe.recipe import find_recipe, load_recipe
@@ -166,8 +165,8 @@ def test_parts_add_up_to_the_network(name: str) -> None:
 def test_equal_neighbours_are_one_part() -> None:
     found = {part.name: part for part in parts(network("hg8"), 256)}
     # Thirteen residuals of 214,528 parameters each.
-    assert found["hourglasses"] == Part("hourglasses", 8, 8 * 13 * 214_528, (256, 64, 64))
-    assert found["heads"] == Part("heads", 8, 8 * (256 * 16 + 16), (16, 64, 64))
+    assert found["hourglasses"] == NetworkPart("hourglasses", 8, 8 * 13 * 214_528, (256, 64, 64))
+    assert found["heads"] == NetworkPart("heads", 8, 8 * (256 * 16 + 16), (16, 64, 64))
     assert found["merge_features"].count == 7
     by_scale = [part for part in parts(network("mssh"), 256) if part.name.startswith("heads")]
     assert [(part.name, part.count, part.output) for part in by_scale] == [

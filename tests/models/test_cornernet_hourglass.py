@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from hourglass.core.skeleton import LSP14
 from hourglass.models.build import build_network
 from hourglass.models.cornernet_hourglass import CornerNetStackedHourglass, hourglass52, level_widths
-from hourglass.models.size import forward_flops
+from hourglass.models.parts import forward_flops
 from hourglass.recipe.network import NetworkRecipe, RecipeError
 
 

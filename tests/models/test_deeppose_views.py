@@ -262,4 +262,4 @@ def test_later_stages_really_see_more_in_the_recipes() -> None:
     assert real_gain(recipe, 0.29) > 1.5
     small = load_recipe(find_recipe("coco_deeppose"), ["data.input_px=256"])
     assert real_gain(small, 0.29) < 1.25
-    assert load_recipe(find_recipe("lspet_deeppose")).data.input_px == recipe.data.input_px
+    assert load_recipe(find_recipe("coco_deeppose"), ["+data=lspet"]).data.input_px == recipe.data.input_px

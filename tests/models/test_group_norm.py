@@ -6,7 +6,7 @@ from torch import nn
 
 from hourglass.core.skeleton import LSP14, MPII16
 from hourglass.models.build import build_network
-from hourglass.models.group_norm import groups_of
+from hourglass.models.layers import groups_of
 from hourglass.recipe.network import NetworkRecipe
 from plain_layers import parameters, picture
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hourglass.models.inception import InceptionResidualA, InceptionResidualB
+from hourglass.models.multi_scale import InceptionResidualA, InceptionResidualB
 from plain_layers import inception, inception_residual, live_statistics, parameters, without_gradient
 
 Unit = type[InceptionResidualA]

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from hourglass.core.skeleton import LSP14
 from hourglass.models.build import build_network
-from hourglass.models.deeppose import DeepPose, Regressor
-from hourglass.models.residual_flow import ResidualFlow, surprise
+from hourglass.models.deeppose import DeepPose, Regressor, ResidualFlow, surprise
 from hourglass.recipe.network import NetworkRecipe
 
 

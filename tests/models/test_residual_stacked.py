@@ -173,9 +173,9 @@ def test_bf16_autocast_stays_close_to_float32(highways: str) -> None:
     ("change", "message"),
     [
         ({"highways": "both"}, "highways must be one of input, merged, output, none, not 'both'"),
-        ({"stacks": 1}, "highways 'input' join nothing when stacks is 1"),
-        ({"stacks": 1, "highways": "output"}, "highways 'output' join nothing when stacks is 1"),
-        ({"stacks": 2, "highways": "merged"}, "highways 'merged' join nothing when stacks is 2"),
+        ({"stacks": 1}, "highways='input' needs more stacks, got 1"),
+        ({"stacks": 1, "highways": "output"}, "highways='output' needs more stacks, got 1"),
+        ({"stacks": 2, "highways": "merged"}, "highways='merged' needs more stacks, got 2"),
         ({"stacks": 0, "highways": "none"}, "stacks must be at least 1, not 0"),
         ({"joints": 0}, "joints must be at least 1, not 0"),
         ({"features": 6}, "features must be a positive multiple of 4, not 6"),

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hourglass.models.resnet import DEPTHS, STRIDE, ResNetEncoder
+from hourglass.models.layers import DEPTHS, STRIDE, ResNetEncoder
 from plain_layers import State, dead_parameters, float_picture, live_statistics, norm, parameters
 
 # Parameters of the published ImageNet classifiers, and the inputs of their 1000-way last layer.

@@ -1,7 +1,7 @@
 """The recipes that come with the package: what they say of themselves, and how they differ.
 
-Names: the data (`mpii`, `flic`, `lsp`, `coco`), then the network, and, for MSSH, what is changed. `lspet_`
-and the same rest is its twin on LSP-Extended.
+Names: the data (`mpii`, `flic`, `coco`), then the network. Names that recipes once had are spelt as one of
+these with a preset for other data and overrides.
 """
 
 import json
@@ -18,36 +18,35 @@ import pytest
 import torch
 
 from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16
-from hourglass.data.formats import lsp, lsp_lspet, lspet, mpii
+from hourglass.data.formats import lsp, mpii
 from hourglass.data.loading.records import load_records
 from hourglass.models.build import build_network
-from hourglass.recipe.network import (
-    NetworkRecipe,
-)
+from hourglass.recipe.network import NetworkRecipe, RecipeError
 from hourglass.recipe.recipe import (
     Duration,
     Recipe,
+    bundled_presets,
     bundled_recipes,
     find_recipe,
     load_recipe,
+    old_names,
     recipe_to_yaml,
 )
-from hourglass.training.optim import lr_factor, make_optimiser
+from hourglass.training.setup import lr_factor, make_optimiser
 
 BUNDLED = bundled_recipes()
-OURS = {"lspet_hg2_small", "lspet_hg2_small_192", "lspet_narrow", "flic_narrow", "synthetic_tiny"}
+OURS = {"lspet_hg2_small", "lspet_hg2_small_192", "lspet_narrow", "synthetic_tiny"}
 OURS |= {"people_finder", "people_hg2"}
 PUBLISHED = sorted(set(BUNDLED) - OURS)
 SKELETON = {"mpii": MPII16, "flic": FLIC11, "coco": COCO17, "lsp": LSP14, "lspet": LSP14}
 
-MSSH = ("", "_equal_weights", "_residual", "_inception_b", "_lateral", "_concat", "_baseline")
 DESIGNS = ("hg", "hg_int", "hg_stacked", "hg_stacked_int", "hg_stacked_add")
 CAPACITIES = {"8x1": (8, 1), "4x2": (4, 2), "2x4": (2, 4), "1x8": (1, 8)}
 SLIDES = ("deeppose", "chained", "stacked", "residual_stacked")
 
 
 def read(name: str, *overrides: str) -> Recipe:
-    return load_recipe(BUNDLED[name], overrides)
+    return load_recipe(find_recipe(name), overrides)
 
 
 def head(name: str) -> str:
@@ -71,16 +70,15 @@ def differences(one: Recipe, other: Recipe) -> dict[str, Any]:
     return {f"{s}.{k}": b[s][k] for s in a for k in a[s] if a[s][k] != b[s][k]}
 
 
-def test_every_published_experiment_has_its_recipe_and_its_twin() -> None:
+def test_every_published_experiment_has_one_recipe() -> None:
     originals = {
-        *("mpii_hg8", "mpii_hg2", "mpii_workshop", "flic_hg1"),
-        *(f"mpii_{name}" for name in (*DESIGNS, *CAPACITIES)),
-        *(f"{data}_mssh{variant}" for data in ("mpii", "lsp") for variant in MSSH),
+        *("mpii_hg8", "mpii_hg2", "mpii_hg2_pytorch", "mpii_workshop", "flic_hg1"),
+        *(f"mpii_{name}" for name in (*DESIGNS, *CAPACITIES) if name != "8x1"),  # that is hg8
+        *("mpii_mssh", "mpii_mssh_baseline"),
         *(f"coco_{name}" for name in SLIDES),
     }
-    twins = {f"lspet_{name.split('_', 1)[1]}" for name in originals}
-    # Another schedule of one network; its data are an override away.
-    assert originals | twins | {"mpii_hg2_pytorch"} == set(PUBLISHED)
+    assert originals == set(PUBLISHED)
+    assert set(bundled_presets()) == {"lspet", "lsp", "lsp_lspet", "mpii", "flic", "coco"}
 
 
 def test_the_pytorch_releases_schedule_is_that_of_its_code() -> None:
@@ -151,8 +149,8 @@ def test_its_splits_are_those_of_its_data(name: str) -> None:
     known: dict[str, set[str]] = {
         "mpii": set(mpii.SPLITS),
         "flic": set(mpii.SPLITS),  # files of the same authors
-        "lsp": set(lsp.SPLITS),
-        "lspet": set(lspet.SPLITS),
+        "lsp": set(lsp.LSP.splits),
+        "lspet": set(lsp.LSPET.splits),
         "coco": {"train", "val"},  # parts of the files' names
     }
     assert {data.train_split, data.val_split} <= known[data.name]
@@ -188,20 +186,50 @@ def test_coco_recipes_read_both_splits(tmp_path: Path) -> None:
 # How recipes differ
 
 
-@pytest.mark.parametrize("name", [n for n in PUBLISHED if n.startswith("lspet_")])
-def test_a_twin_differs_from_its_original_in_data_and_length_alone(name: str) -> None:
-    found = re.match(r"Twin of (\w+)(?: and (\w+))? on LSP-Extended", head(name))
-    assert found
-    originals = [original for original in found.groups() if original]
-    assert [original.split("_", 1)[1] for original in originals] == [name.split("_", 1)[1]] * len(originals)
-    apart = {"train.length", "train.precision", "train.validate_every", "train.checkpoint_every"}
-    apart |= {"schedule.drops", "target.occluded", "network.order"}
-    for original in originals:
-        found_apart = differences(read(original), read(name))
-        assert {key for key in found_apart if not key.startswith("data.")} <= apart
-        assert found_apart["data.name"] == "lspet"
-        assert read(name).data.input_px == read(original).data.input_px
-        assert read(name).data.input_px == (512 if name == "lspet_deeppose" else 256)
+def test_a_preset_changes_the_data_and_what_follows_from_them() -> None:
+    for name in PUBLISHED:
+        base = read(name)
+        for preset, path in bundled_presets().items():
+            other = read(name, f"+data={preset}", "data.workers=3")
+            apart = {key for key in differences(base, other) if not key.startswith("data.")}
+            assert apart <= {"network.order"} | ({"target.occluded"} if preset == "lspet" else set())
+            assert (other.data.name, other.data.workers) == (preset, 3), path
+            assert other.data.input_px == base.data.input_px
+            assert bool(other.data.annotations) == (preset == "coco")
+    assert read("people_hg2", "+data=lspet").data.sources == ()
+
+
+def test_names_that_recipes_had_still_work_and_say_how_they_are_spelt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert len(old_names()) == 38
+    for name in old_names():
+        caplog.clear()
+        recipe = read(name)
+        assert f"recipe {name} is now spelt: {old_names()[name][0]}" in caplog.text
+        preset = name.split("_")[0]
+        assert recipe.data.name == preset
+        if preset == "lspet" and name != "lspet_hg1":  # that has the passes of mpii_workshop
+            # As many passes over its photos as the original makes over its own people.
+            original = read(old_names()[name][0])
+            people = {"mpii": 22_246, "flic": 3_987, "coco": 149_813}[original.data.name]
+            epochs = [
+                r.train.length.in_steps(count // r.train.batch_size, r.train.batch_size)
+                * r.train.batch_size
+                / count
+                for r, count in ((original, people), (recipe, 8000))
+            ]
+            assert epochs[1] == pytest.approx(epochs[0], rel=0.02), name
+            assert recipe.train.precision == "bf16"
+    assert differences(read("lspet_hg8"), read("lspet_8x1")) == {}
+    plain = read("lspet_mssh_concat", "train.batch_size=3")
+    assert (plain.network.fusion, plain.train.batch_size) == ("concat", 3)
+
+
+def test_presets_that_do_not_exist() -> None:
+    for override in ("+data=cocoa", "+train=fast", "+data"):
+        with pytest.raises(RecipeError, match=r"no preset|not of the form"):
+            read("mpii_hg8", override)
 
 
 @pytest.mark.parametrize("data", ["mpii", "lsp", "lspet"])
@@ -222,13 +250,11 @@ def test_each_variant_of_mssh_changes_what_its_name_says(data: str) -> None:
     assert len(base.network.strides) == read(f"{data}_mssh_baseline").network.stacks == 8
 
 
-@pytest.mark.parametrize("variant", MSSH)
-def test_leeds_recipes_train_on_both_sets_too(variant: str) -> None:
-    name = f"lsp_mssh{variant}"
-    recipe = read(name, "data.name=lsp_lspet", "data.root=BOTH")
-    assert "data.name=lsp_lspet data.root=" in head(name)
-    assert {recipe.data.train_split, recipe.data.val_split} <= set(lsp_lspet.SPLITS)
-    assert recipe.target.cells == "sum"
+def test_leeds_recipes_train_on_both_sets_too() -> None:
+    for name in ("mpii_mssh", "mpii_mssh_baseline"):
+        recipe = read(name, "+data=lsp_lspet", "data.root=BOTH")
+        assert {recipe.data.train_split, recipe.data.val_split} <= set(lsp.BOTH_SPLITS)
+        assert recipe.target.cells == "sum"
 
 
 @pytest.mark.parametrize("data", ["mpii", "lspet"])

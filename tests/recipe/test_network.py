@@ -289,13 +289,13 @@ def test_a_wrong_network_is_refused_by_name(tmp_path: Path, text: str, named: st
             (
                 f"network: {{build: deeppose, spread: {spread}}}\n"
                 f"target: {{loss: coordinates, distance: {word}}}",
-                r"target\.distance: rle and network\.spread=true belong together",
+                r"target\.distance: rle needs network\.spread=true",
             )
             for spread, word in (("true", "l2"), ("false", "rle"))
         ),
         (
             "network: {norm: group}\ntrain: {sync_batch_norm: true}",
-            r"train\.sync_batch_norm: network\.norm=group leaves no batch-norm",
+            r"train\.sync_batch_norm: needs batch-norms, and network\.norm=group",
         ),
         # MSSH's weights and targets
         ("target: {occluded: half}", r"target\.occluded: 'half' is not one of visible, negative"),
@@ -309,7 +309,7 @@ def test_a_wrong_network_is_refused_by_name(tmp_path: Path, text: str, named: st
         ("target: {sigmas: [3, 2, 1]}", r"target\.sigmas: has 3 entries, .*build=eccv has 2 stages"),
         ("target: {sigma_start: 0.5}", r"target\.sigma_start: 0\.5 can't fall to target\.sigma_hm=1"),
         ("target: {sigma_share: 0.7}", r"target\.sigma_share: belongs to target\.sigma_start, which is 0"),
-        ("target: {sigma_start: 2, sigma_share: 1.5}", r"target\.sigma_share: is a share"),
+        ("target: {sigma_start: 2, sigma_share: 1.5}", r"target\.sigma_share: must lie above 0 and up to 1"),
         *(
             (
                 f"network: {{{network}}}\ntarget: {{adaptive: square}}",
@@ -333,7 +333,7 @@ def test_a_wrong_network_is_refused_by_name(tmp_path: Path, text: str, named: st
         *(
             (
                 f"network: {{build: chained}}\ntarget: {{loss: cross_entropy, truth_share: {share}}}",
-                r"target\.truth_share: is a share",
+                r"target\.truth_share: must lie in 0\.\.1, got",
             )
             for share in (-0.1, 1.1)
         ),

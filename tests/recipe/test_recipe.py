@@ -235,14 +235,17 @@ def test_text_in_a_file_is_taken_as_it_is_written(tmp_path: Path) -> None:
         ),
         ("data: {sources: [{name: lspet, train_split: ''}]}", "none is trained on"),
         ("data: {sources: [{name: lspet, val_split: ''}]}", "none is validated on"),
-        ("data: {sources: [{name: lspet, train_split: '', val_split: ''}]}", "is neither trained on nor"),
+        (
+            "data: {sources: [{name: lspet, train_split: '', val_split: ''}]}",
+            "needs a train_split, a val_split",
+        ),
         ("data: {sources: [{name: lspot}]}", r"data\.sources.*lspot"),
         (
             "data: {sources: [{name: lspet, sides: person}]}",
             r"data\.sources\.sides: person is no option of lspet",
         ),
         ("data: {skeleton: body, sources: [{name: lspet}]}", r"data\.skeleton: 'body' is not one of"),
-        ("data: {name: flic, sources: [{name: lspet}]}", r"data\.name: stands in the sources"),
+        ("data: {name: flic, sources: [{name: lspet}]}", r"data\.name: must be left out with data\.sources"),
         (
             "augment: {absent: 0.5}\ntarget: {loss: coordinates}\nnetwork: {build: deeppose}",
             r"augment\.absent",

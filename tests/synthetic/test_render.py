@@ -9,18 +9,18 @@ import pytest
 
 from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16, SKELETONS, Skeleton
 from hourglass.synthetic.backdrop import BACKDROPS, backdrop
-from hourglass.synthetic.body import figure, sample_shape
 from hourglass.synthetic.poses import (
     POSE_NAMES,
     SIDED_LIMITS,
     SINGLE_LIMITS,
+    figure,
     limited,
     sample_pose,
+    sample_shape,
     stride,
 )
 from hourglass.synthetic.raster import Cone, Material, Placement, add, empty_canvas, paint
-from hourglass.synthetic.render import ADJACENT, Scene, load_records, part_of, render, walk
-from hourglass.synthetic.scene import PART_STRIDE
+from hourglass.synthetic.render import ADJACENT, PART_STRIDE, Scene, load_records, part_of, render, walk
 
 SEEDS = range(24)
 
@@ -310,15 +310,15 @@ def test_bad_requests_are_refused() -> None:
         load_records(strange, 0)
     with pytest.raises(ValueError, match="people is 0"):
         render(0, people=0)
-    with pytest.raises(ValueError, match="seed is -1"):
+    with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
         render(-1)
     with pytest.raises(ValueError, match="not 16 x 256"):
         render(0, height=16)
-    with pytest.raises(ValueError, match="occluders is -2"):
+    with pytest.raises(ValueError, match="occluders must be 0 or more, got -2"):
         render(0, occluders=-2)
-    with pytest.raises(ValueError, match="count is -1"):
+    with pytest.raises(ValueError, match="count must be 0 or more, got -1"):
         load_records(LSP14, -1)
-    with pytest.raises(ValueError, match="frames is -1"):
+    with pytest.raises(ValueError, match="frames must be 0 or more, got -1"):
         walk(0, -1)
     with pytest.raises(ValueError, match="no pattern 'tartan'"):
         paint(Material((1.0, 1.0, 1.0), "tartan"), np.zeros((1, 3), np.float32), np.zeros((4, 4), np.float32))

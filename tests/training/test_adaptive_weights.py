@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-from hourglass.training.adaptive_weights import NORMALISERS, adaptive_weights
+from hourglass.training.losses import NORMALISERS, adaptive_weights
 
 FORMULAS: dict[str, Callable[[float], float]] = {
     "linear": lambda r: r,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hourglass.inference.detection.centers import boxes_of
-from hourglass.training.center_loss import LEAST_SIGMA, NEAR, SIGMA, center_loss, center_targets
+from hourglass.training.losses import LEAST_SIGMA, NEAR, SIGMA, center_loss, center_targets
 
 STRIDE = 4
 

@@ -12,9 +12,9 @@ from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.recipe.recipe import OptimiserRecipe
 from hourglass.training.losses import heatmap_loss
-from hourglass.training.optim import make_optimiser
+from hourglass.training.ranks import RankBatchNorm2d
+from hourglass.training.setup import make_optimiser
 from hourglass.training.state import checkpoint_hourglasses, hourglasses_of
-from hourglass.training.sync_norm import RankBatchNorm2d
 
 BUILDS = {
     "eccv": NetworkRecipe(stacks=3, features=8, depth=2),

@@ -14,7 +14,7 @@ from hourglass.models.stacked_hourglass import StackedHourglass
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.recipe.recipe import Recipe, bundled_recipes, load_recipe
 from hourglass.training import compiling
-from hourglass.training.compiling import compile_or_say, compile_parts, parts_of, try_out, undo
+from hourglass.training.compiling import compile_parts, parts_of, try_compile, try_out, undo
 from hourglass.training.loop import CHECKPOINT, train
 from hourglass.training.state import checkpoint_hourglasses
 from hourglass.weights.checkpoint import load_checkpoint
@@ -66,7 +66,7 @@ def test_a_compiled_network_answers_and_learns_as_before(monkeypatch: pytest.Mon
     plain, fast = network(), network()
     names = list(fast.state_dict())
     said: list[str] = []
-    assert compile_or_say(fast, IMAGE, torch.float32, False, lambda ok: ok, said.append)
+    assert try_compile(fast, IMAGE, torch.float32, False, lambda ok: ok, said.append)
     assert not said
     assert list(fast.state_dict()) == names
     # Tried out once already, and nothing of it is left.
@@ -98,7 +98,7 @@ def test_where_compiling_fails_the_network_runs_as_written_and_one_line_says_so(
 
     monkeypatch.setattr(torch, "compile", no_compiler)
     net, plain, said = network(), network(), list[str]()
-    assert not compile_or_say(net, IMAGE, torch.float32, False, lambda ok: ok, said.append)
+    assert not try_compile(net, IMAGE, torch.float32, False, lambda ok: ok, said.append)
     assert said == [f"{WITHOUT}no C++ compiler here"]
     assert torch.equal(net(IMAGE)[-1], plain(IMAGE)[-1])
 
@@ -106,7 +106,7 @@ def test_where_compiling_fails_the_network_runs_as_written_and_one_line_says_so(
 def test_all_processes_compile_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     net, said = network(), list[str]()
-    assert not compile_or_say(net, IMAGE, torch.float32, False, lambda ok: False, said.append)
+    assert not try_compile(net, IMAGE, torch.float32, False, lambda ok: False, said.append)
     assert said == [
         "train.compile: training goes on without, since compiling failed: another process couldn't"
     ]
@@ -122,7 +122,7 @@ def test_recorded_graphs_are_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch, "compile", note)
     said: list[str] = []
-    assert compile_or_say(network(), IMAGE, torch.float32, True, lambda ok: ok, said.append)
+    assert try_compile(network(), IMAGE, torch.float32, True, lambda ok: ok, said.append)
     assert said == ["train.cuda_graphs: there are none on cpu; compiling without"]
     assert set(modes) == {None}
     net = network()

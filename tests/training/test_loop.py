@@ -261,7 +261,7 @@ def test_refusals_name_the_thing(whole_run: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"train\.batch_size: 64 is more than the 24 people"):
         train(tiny("train.batch_size=64"), tmp_path / "run", "t")
     with pytest.raises(WeightsError, match="another network"):
-        train(tiny(f"train.init={whole_run / BEST}", "network.features=12"), tmp_path / "run2", "t")
+        train(tiny(f"train.init={whole_run / BEST}", "network.features=4"), tmp_path / "run2", "t")
 
 
 def test_a_checkpoint_cut_in_half_is_refused(whole_run: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hourglass.recipe.recipe import Duration, OptimiserRecipe, ScheduleRecipe
-from hourglass.training.optim import Ema, lr_factor, make_optimiser, total_norm
+from hourglass.training.setup import Ema, lr_factor, make_optimiser, total_norm
 
 
 def factor(step: int, recipe: ScheduleRecipe, total: int = 100) -> float:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import rank_worker as worker
 from hourglass.data.loading.loader import training_keys
-from hourglass.training.ranks import losing_another_explained
+from hourglass.training.ranks import explain_lost_rank
 from hourglass.training.setup import TrainingError
 from hourglass.training.validate import BATCH, share_of
 from processes import run_ranks
@@ -116,7 +116,7 @@ def test_batch_norm_over_processes_is_that_of_the_whole_batch(
 
 
 def test_batch_norms_without_statistics_are_not_synchronised() -> None:
-    from hourglass.training.sync_norm import RankBatchNorm2d
+    from hourglass.training.ranks import RankBatchNorm2d
 
     with pytest.raises(ValueError, match="with parameters, statistics and a momentum"):
         RankBatchNorm2d.like(nn.BatchNorm2d(3, track_running_stats=False))
@@ -203,11 +203,11 @@ class Several:
 def test_a_lost_process_is_explained(tmp_path: Path) -> None:
     fabric: Any = Several()
     afresh = pytest.raises(TrainingError, match=r"has lost another one.*--resume, which starts afresh")
-    with afresh, losing_another_explained(fabric, tmp_path / "last.ckpt"):
+    with afresh, explain_lost_rank(fabric, tmp_path / "last.ckpt"):
         raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1")
     (tmp_path / "last.ckpt").touch()
     goes_on = pytest.raises(TrainingError, match=r"--resume, which goes on from .*last\.ckpt")
-    with goes_on, losing_another_explained(fabric, tmp_path / "last.ckpt"):
+    with goes_on, explain_lost_rank(fabric, tmp_path / "last.ckpt"):
         raise RuntimeError("NCCL communicator was aborted on rank 0.")
-    with pytest.raises(RuntimeError, match="mat1 and mat2"), losing_another_explained(fabric, tmp_path):
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), explain_lost_rank(fabric, tmp_path):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

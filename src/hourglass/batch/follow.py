@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from hourglass.batch.options import Progress, Summary
+from hourglass.batch.options import BatchProgress, Summary
 
-Report = Callable[[Progress], None]
+Report = Callable[[BatchProgress], None]
 
 _POLL_S = 0.5
 
@@ -40,7 +40,7 @@ def start_tally(ray: Any) -> Any:
 
 
 def follow(
-    ray: Any, answers: Any, tally: Any, blank: Progress, started: float, report: Report | None
+    ray: Any, answers: Any, tally: Any, blank: BatchProgress, started: float, report: Report | None
 ) -> list[dict[str, Any]]:
     """Run to the end, telling how far it is; the workers' reports, without the empty ones."""
     found: list[dict[str, Any]] = []
@@ -69,7 +69,7 @@ def follow(
     return found
 
 
-def _look(ray: Any, tally: Any, before: Progress) -> Progress:
+def _look(ray: Any, tally: Any, before: BatchProgress) -> BatchProgress:
     """What the tally says now, or what it said before where it doesn't answer at once."""
     with suppress(ray.exceptions.RayError):
         images, people, failed = ray.get(tally.read.remote(), timeout=_POLL_S)
@@ -122,7 +122,7 @@ class Bar:
     ) -> None:
         self._rich.stop()
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: BatchProgress) -> None:
         """Show how far a run is."""
         text = how_far(progress)
         self._rich.update(self._task, completed=progress.images, total=progress.total, description=text)
@@ -131,7 +131,7 @@ class Bar:
             print(f"hourglass: {text}", file=sys.stderr, flush=True)
 
 
-def how_far(progress: Progress) -> str:
+def how_far(progress: BatchProgress) -> str:
     """`1,200 of 50,000, 3 failed, 35.2 images/s, 0:23:06 left`."""
     p = progress
     parts = [f"{p.images:,}" + ("" if p.total is None else f" of {p.total:,}")]

@@ -44,7 +44,7 @@ _BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
-class Source:
+class PictureSource:
     """The pictures of a batch.
 
     Args:
@@ -64,7 +64,7 @@ class Source:
     has_boxes: bool = False
 
 
-def find(place: str, output: str = "") -> Source:
+def find(place: str, output: str = "") -> PictureSource:
     """The files behind a path, glob or URL, all of one kind; a folder is searched at all depths.
 
     What a batch itself has written into `output` is no input, wherever that lies.
@@ -85,7 +85,7 @@ def find(place: str, output: str = "") -> Source:
             f"'{place.rstrip('/')}/*.parquet'"
         )
     ((kind, chosen),) = by_kind.items()
-    return Source(kind, base, tuple(sorted(chosen)))
+    return PictureSource(kind, base, tuple(sorted(chosen)))
 
 
 def _names(place: str) -> tuple[str, list[str]]:
@@ -137,7 +137,7 @@ def _kind(name: str) -> Kind | None:
     return "pictures" if posixpath.splitext(lower)[1] in IMAGE_SUFFIXES else None
 
 
-def inspect_tables(source: Source, column: str, id_column: str) -> tuple[Source, Any]:
+def inspect_tables(source: PictureSource, column: str, id_column: str) -> tuple[PictureSource, Any]:
     """Of Parquet tables the source with its columns chosen, and the units (`UNITS`).
 
     Raises ValueError naming the file and column when a table is damaged or lacks what is needed.
@@ -164,11 +164,11 @@ def inspect_tables(source: Source, column: str, id_column: str) -> tuple[Source,
             rows = metadata.row_group(group).num_rows
             units.append({"file": name, "group": group, "first": first, "rows": rows})
             first += rows
-    chosen = Source(source.kind, source.base, source.names, column, id_column, has_boxes)
+    chosen = PictureSource(source.kind, source.base, source.names, column, id_column, has_boxes)
     return chosen, pa.Table.from_pylist(units, UNITS)
 
 
-def open_units(source: Source, units: Any, done: frozenset[str]) -> tuple[Any, int | None]:
+def open_units(source: PictureSource, units: Any, done: frozenset[str]) -> tuple[Any, int | None]:
     """Units of which something is left, and how many pictures are, or None where only reading will tell."""
     if source.kind == "webdataset" or (source.id_column and done):
         return units, None
@@ -204,7 +204,7 @@ def _check_schema(schema: Any, name: str, column: str, id_column: str, has_boxes
         )
 
 
-def shard_units(source: Source) -> Any:
+def shard_units(source: PictureSource) -> Any:
     """Of WebDataset shards the units (`UNITS`)."""
     return pa.Table.from_pylist([{"file": name} for name in source.names], UNITS)
 
@@ -214,7 +214,7 @@ def picture_items(names: Sequence[str]) -> Any:
     return pa.Table.from_pylist([{"image_id": name} for name in names], ITEMS)
 
 
-def read_units(units: Any, source: Source, done: frozenset[str]) -> Iterator[Any]:
+def read_units(units: Any, source: PictureSource, done: frozenset[str]) -> Iterator[Any]:
     """The items (`ITEMS`) of some units, but for those that are done, a few at a time.
 
     A shard that breaks off gives an item with the error, called as the shard is.
@@ -233,7 +233,9 @@ def read_units(units: Any, source: Source, done: frozenset[str]) -> Iterator[Any
             yield pa.Table.from_pylist(waiting, ITEMS)
 
 
-def _read_group(source: Source, unit: dict[str, Any], done: frozenset[str]) -> Iterator[dict[str, Any]]:
+def _read_group(
+    source: PictureSource, unit: dict[str, Any], done: frozenset[str]
+) -> Iterator[dict[str, Any]]:
     files, base = locate(source.base)
     name, row = unit["file"], unit["first"]
     columns = [source.column, *([BOXES] if source.has_boxes else [])]
@@ -252,7 +254,9 @@ def _read_group(source: Source, unit: dict[str, Any], done: frozenset[str]) -> I
                 yield item if data is not None else {**item, "error": f"{image_id} has no bytes"}
 
 
-def _read_shard(source: Source, unit: dict[str, Any], done: frozenset[str]) -> Iterator[dict[str, Any]]:
+def _read_shard(
+    source: PictureSource, unit: dict[str, Any], done: frozenset[str]
+) -> Iterator[dict[str, Any]]:
     files, base = locate(source.base)
     name = unit["file"]
     sample: dict[str, bytes] = {}

@@ -54,7 +54,7 @@ class Answering:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BatchProgress:
     """How far a run is: pictures of this run alone; `total` is None where only reading will tell."""
 
     images: int

@@ -13,7 +13,7 @@ from typing import Any
 from hourglass.batch.cluster import cluster, import_ray, room
 from hourglass.batch.follow import BatchError, Report, follow, start_tally
 from hourglass.batch.items import (
-    Source,
+    PictureSource,
     find,
     inspect_tables,
     open_units,
@@ -21,9 +21,9 @@ from hourglass.batch.items import (
     read_units,
     shard_units,
 )
-from hourglass.batch.options import Answering, Progress, Summary, Workers
+from hourglass.batch.options import Answering, BatchProgress, Summary, Workers
 from hourglass.batch.store import Store, agree, settle
-from hourglass.batch.worker import Job, Worker
+from hourglass.batch.worker import BatchJob, Worker
 
 _FEWEST = 8
 
@@ -75,7 +75,7 @@ def run_batch(
         units, total = open_units(source, units, done)
     if total == 0:
         return _summary([], output, name, len(done), 0, 0.0)
-    job = Job(
+    job = BatchJob(
         output=output if "://" in output else store.path,
         base=source.base,
         run=uuid.uuid4().hex[:8],
@@ -110,7 +110,7 @@ def run_batch(
             # Ray Data's own defaults start a dead worker again, and its block, for as long as it takes:
             # a block's note bounds what a picture can kill, and the loss of a machine is no picture's fault.
         )
-        blank = Progress(0, total, 0, 0, len(done), 0.0)
+        blank = BatchProgress(0, total, 0, 0, len(done), 0.0)
         found = follow(ray, answers, tally, blank, started, report)
         seconds = time.monotonic() - started
     missing = {row["part"] for row in found} - set(store.parts())
@@ -122,7 +122,7 @@ def run_batch(
     return _summary(found, output, name, len(done), actors, seconds)
 
 
-def _inspect(place: str, output: str, column: str, id_column: str) -> tuple[Source, Any]:
+def _inspect(place: str, output: str, column: str, id_column: str) -> tuple[PictureSource, Any]:
     """The input, and the units of tables and shards; None for pictures."""
     source = find(place, output)
     if source.kind == "parquet":
@@ -138,7 +138,7 @@ def _inspect(place: str, output: str, column: str, id_column: str) -> tuple[Sour
 
 
 def _settings(
-    answering: Answering, source: Source, place: str, gpu: bool
+    answering: Answering, source: PictureSource, place: str, gpu: bool
 ) -> tuple[dict[str, bytes], str, dict[str, Any]]:
     """The weights' files, their name, and everything that a second run must agree with."""
     from hourglass.weights.exported import read_facts
@@ -220,7 +220,9 @@ def _share(ray: Any, workers: Workers, address: str, total: int | None) -> tuple
     return min(actors, math.ceil(total / per_file)), per_file
 
 
-def _items(ray: Any, source: Source, units: Any, done: frozenset[str], per_file: int, actors: int) -> Any:
+def _items(
+    ray: Any, source: PictureSource, units: Any, done: frozenset[str], per_file: int, actors: int
+) -> Any:
     """The pictures as a Ray dataset; tables and shards are read by tasks beside the workers."""
     if units is None:
         starts = range(0, len(source.names), per_file)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hourglass.batch.cluster import cluster
 from hourglass.batch.follow import BatchError, Report, in_one_sentence
-from hourglass.batch.options import Answering, Progress, Summary, Workers
+from hourglass.batch.options import Answering, BatchProgress, Summary, Workers
 from hourglass.batch.run import run_batch
 
 _POLL_S = 0.5
@@ -51,7 +51,7 @@ def start_batch(
             while not ray.wait([outcome], timeout=_POLL_S)[0]:
                 progress = ray.get(board.read.remote())
                 if report is not None and progress is not None:
-                    report(Progress(**progress))
+                    report(BatchProgress(**progress))
             summary, problem = ray.get(outcome)
         except ray.exceptions.RayError as error:
             raise in_one_sentence(error) from None
@@ -76,7 +76,7 @@ class _Board:
 def _drive(request: Mapping[str, Any], board: Any) -> tuple[dict[str, Any] | None, str]:
     """Runs in the cluster: a summary, or the sentence that the user is to read."""
 
-    def report(progress: Progress) -> None:
+    def report(progress: BatchProgress) -> None:
         board.write.remote(asdict(progress))
 
     parts = {"answering": Answering(**request["answering"]), "workers": Workers(**request["workers"])}

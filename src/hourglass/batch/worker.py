@@ -45,7 +45,7 @@ _READERS = 2
 
 
 @dataclass(frozen=True)
-class Job:
+class BatchJob:
     """What every worker of one run is given.
 
     Args:
@@ -89,7 +89,7 @@ class Worker:
         tally: a Ray actor with `add(images, people, failed)`, told as the work goes on, or None.
     """
 
-    def __init__(self, job: Job, tally: Any = None) -> None:
+    def __init__(self, job: BatchJob, tally: Any = None) -> None:
         self.job, self.tally = job, tally
         self.store = Store(job.output)
         self.problem: str | None = None
@@ -225,7 +225,7 @@ class Worker:
         return _report(part, *_counts(rows))
 
 
-def _load(job: Job) -> "Predictor":
+def _load(job: BatchJob) -> "Predictor":
     """The predictor, with its threads set before anything is compiled for them."""
     import cv2
 

@@ -28,7 +28,7 @@ from hourglass.data.loading.dataset import TrainingCrops
 from hourglass.data.loading.loader import training_windows
 from hourglass.models import heatmap
 from hourglass.models.build import build_network
-from hourglass.models.size import forward_flops
+from hourglass.models.parts import forward_flops
 from hourglass.recipe.recipe import Recipe, TrainRecipe, bundled_recipes, load_recipe
 from hourglass.training.setup import launch, plan_run
 from hourglass.training.state import Trainer, set_up

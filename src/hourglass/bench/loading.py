@@ -29,9 +29,8 @@ from hourglass.data.loading.augment import recolour
 from hourglass.data.loading.dataset import TrainingCrops, decode_all, place, read_picture, warp_into
 from hourglass.data.loading.loader import collate, training_batches
 from hourglass.data.packs.open_pack import load_records, open_set
-from hourglass.data.packs.stream import StreamedCrops
-from hourglass.data.packs.write_pack import write_pack
-from hourglass.data.packs.write_shards import write_shards
+from hourglass.data.packs.shards import StreamedCrops
+from hourglass.data.packs.write_pack import write_pack, write_shards
 from hourglass.models import heatmap
 from hourglass.recipe.recipe import AugmentRecipe
 from hourglass.synthetic.render import render

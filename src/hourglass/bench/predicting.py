@@ -15,7 +15,7 @@ from hourglass.inference.backends import make_runnable
 from hourglass.inference.device import choose_device, choose_precision
 from hourglass.inference.forward import answer_crops
 from hourglass.models.build import build_network, channels_last
-from hourglass.models.size import forward_flops
+from hourglass.models.parts import forward_flops
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.synthetic.render import load_records
 from hourglass.weights.facts import WeightFacts

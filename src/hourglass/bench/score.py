@@ -13,23 +13,23 @@ from pathlib import Path
 import numpy as np
 
 from hourglass.core.skeleton import MPII16
-from hourglass.evaluation.metrics.bootstrap import intervals
+from hourglass.data.formats.annotations import Annotations
 from hourglass.evaluation.metrics.protocols import MPII_OFFICIAL, PROTOCOLS
-from hourglass.evaluation.metrics.scores import NotApplicable, People, evaluate_protocol
+from hourglass.evaluation.metrics.scores import NotApplicable, evaluate_protocol, intervals
 from hourglass.evaluation.scoring.predictions import read_predictions
 from hourglass.evaluation.scoring.truth import read_truth
 
 PEOPLE, ROUNDS, DRAWS = 2958, 21, 1000
 
 
-def made_up() -> tuple[People, np.ndarray]:
+def made_up() -> tuple[Annotations, np.ndarray]:
     """People of MPII's number, and predictions about a third of a head away."""
     rng = np.random.default_rng(0)
     truth = rng.uniform(10, 900, (PEOPLE, 16, 2))
     visibility = rng.choice([0, 1, 2], (PEOPLE, 16), p=[0.07, 0.21, 0.72]).astype(np.uint8)
     head = rng.uniform(30, 120, PEOPLE)
     predicted = truth + head[:, None, None] * rng.normal(0, 0.25, truth.shape)
-    return People(MPII16, truth, visibility, True, {"head": head, "file-torso": 2 * head}), predicted
+    return Annotations.of(MPII16, truth, visibility, True, {"head": head, "file-torso": 2 * head}), predicted
 
 
 def main() -> None:

@@ -12,12 +12,12 @@ from hourglass.data.loading.dataset import TrainingCrops
 from hourglass.data.loading.loader import training_batches
 from hourglass.inference.device import choose_device
 from hourglass.models.build import build_network, channels_last
-from hourglass.models.size import forward_flops
+from hourglass.models.parts import forward_flops
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.recipe.recipe import AugmentRecipe, OptimiserRecipe
 from hourglass.synthetic.render import load_records
 from hourglass.training.losses import heatmap_loss
-from hourglass.training.optim import make_optimiser, set_lr, total_norm
+from hourglass.training.setup import make_optimiser, set_lr, total_norm
 
 SIGMA_HM = 1.0
 

@@ -34,7 +34,7 @@ class Walk:
 
 
 @dataclass(frozen=True)
-class Row:
+class VideoRow:
     """Jitter (px/s^2) and mean error (px, joints inside the picture) of one track under one smoothing."""
 
     smoothing: str
@@ -74,7 +74,7 @@ def followed(clip: Walk, predictor: Predictor) -> tuple[npt.NDArray[np.float64],
 
 def rows(
     clip: Walk, keypoints: npt.NDArray[np.float64], scores: npt.NDArray[np.float64], fps: float = FPS
-) -> list[Row]:
+) -> list[VideoRow]:
     """One row for the truth, and one for each smoothing of a track, `none` first."""
     times_s = np.arange(len(keypoints)) / fps
     inside = clip.visibility > NOT_LABELLED
@@ -85,7 +85,9 @@ def rows(
         "savitzky-golay": savitzky_golay(keypoints, scores, times_s),
     }
     return [
-        Row(name, jitter(track, times_s), float(np.linalg.norm(track - clip.truth, axis=-1)[inside].mean()))
+        VideoRow(
+            name, jitter(track, times_s), float(np.linalg.norm(track - clip.truth, axis=-1)[inside].mean())
+        )
         for name, track in tracks.items()
     ]
 

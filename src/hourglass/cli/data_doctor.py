@@ -133,14 +133,14 @@ def _examine(
 ) -> "tuple[Diagnosis, dict[str, Any]]":
     """What there is to say of one data set, its contact sheet drawn."""
     from hourglass.doctor.examine import examine, refused
-    from hourglass.doctor.sources import Refused, find
+    from hourglass.doctor.sources import RefusedAnnotations, find
 
     root, data, annotations, category = options
     began = time.perf_counter()
     facts: dict[str, Any] = {"root": root, "data": data or None, "split": split or None, "quick": quick}
     try:
         found = find(root, data, annotations, category or None, split)
-    except Refused as error:
+    except RefusedAnnotations as error:
         diagnosis = refused(error)
     else:
         facts["data"] = found.kind
@@ -159,7 +159,7 @@ def _draw(diagnosis: "Diagnosis", most: int, path: Path) -> str | None:
     """Write the contact sheet; its path, or None when there was nobody to show."""
     if not most:
         return None
-    from hourglass.doctor.sheet import save, sheet
+    from hourglass.doctor.report import save, sheet
 
     picture = sheet(diagnosis, most)
     if picture is None:

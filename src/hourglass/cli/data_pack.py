@@ -92,8 +92,7 @@ def pack(
     names = _splits(data, annotations, split)
 
     from hourglass.data.loading.records import load_records
-    from hourglass.data.packs.write_pack import write_pack
-    from hourglass.data.packs.write_shards import write_shards
+    from hourglass.data.packs.write_pack import write_pack, write_shards
     from hourglass.recipe.data import DataRecipe
 
     rendered = count if data == "synthetic" else 0

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from hourglass.data.download.checkup import Progress, Report
-    from hourglass.data.download.sources import RemoteFile, Source
+    from hourglass.data.download.sources import DataSource, RemoteFile
 
 _MARKS = {"missing": "-"}
 _JSON_HELP = "Write the result as JSON; - prints it."
@@ -112,7 +112,7 @@ def get(
         raise typer.Exit(1)
 
 
-def _overview(sources: "Sequence[Source]") -> list[str]:
+def _overview(sources: "Sequence[DataSource]") -> list[str]:
     rows = [("name", "people", "joints", "year", "terms", "what")]
     for source in sources:
         people = f"{sum(part.people for part in source.parts):,}"
@@ -125,7 +125,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _details(source: "Source") -> list[str]:
+def _details(source: "DataSource") -> list[str]:
     reads = f"data.name={source.kind}"
     lines = [
         f"{source.title} ({source.name}): {source.about}",
@@ -150,7 +150,7 @@ def _details(source: "Source") -> list[str]:
     return lines
 
 
-def _plan(source: "Source", files: "Sequence[RemoteFile]", root: Path) -> list[str]:
+def _plan(source: "DataSource", files: "Sequence[RemoteFile]", root: Path) -> list[str]:
     from hourglass.data.download.sources import readable
 
     lines = [f"{source.title} into {root}", f"terms: {source.terms}", f"page:  {source.home}", ""]

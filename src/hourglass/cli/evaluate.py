@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from hourglass.core.structs import PersonRecord
     from hourglass.data.formats.coco import CocoFile
-    from hourglass.data.formats.coco_boxes import DetectedBoxes
+    from hourglass.data.formats.photos import DetectedBoxes
     from hourglass.evaluation.evaluate import Predictions
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -268,7 +268,7 @@ def _find(source: _Source, detector: str, min_score: float | None, path: Path) -
     from hourglass.cli.options import open_detector, people_bar
     from hourglass.core.files import write_text_atomically
     from hourglass.evaluation.evaluate_coco import read_truth
-    from hourglass.evaluation.whole_photos import find_boxes
+    from hourglass.evaluation.finding import find_boxes
 
     opened = open_detector(detector, min_score)
     if opened is None:
@@ -417,7 +417,7 @@ def _scored_by_oks(
         nms: of two more alike by OKS one stays; None keeps all.
     """
     from hourglass.evaluation.evaluate_coco import results_of, save_results, score_oks
-    from hourglass.evaluation.whole_photos import without_doubles
+    from hourglass.evaluation.finding import without_doubles
 
     detections = results_of(answer, records, file, found)
     if nms is not None and found is not None:

@@ -58,11 +58,16 @@ def score(
     Which of two is better: hourglass score new.json --truth valid.h5 --against old.json --bootstrap 1000
     """
     from hourglass.evaluation.scoring.predictions import read_predictions
-    from hourglass.evaluation.scoring.report import Request, as_report, draw_curves, score_all
-    from hourglass.evaluation.scoring.tables import print_scores
+    from hourglass.evaluation.scoring.report import (
+        ScoreRequest,
+        as_report,
+        draw_curves,
+        print_scores,
+        score_all,
+    )
     from hourglass.evaluation.scoring.truth import read_truth, with_visibility_of
 
-    request = Request(
+    request = ScoreRequest(
         protocols=protocol,
         only=cast(Literal["all", "visible", "hidden"], only),
         length=by,

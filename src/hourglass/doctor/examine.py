@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hourglass.doctor import joint_checks, picture_checks, set_checks, side_checks
-from hourglass.doctor.findings import Finding
-from hourglass.doctor.people import People, gather, measure
-from hourglass.doctor.sources import Found
+from hourglass.doctor import joint_checks, picture_checks, set_checks
+from hourglass.doctor.people import DataSet, Finding, gather, measure
+from hourglass.doctor.sources import FoundData
 
 Stages = Callable[[str, int, int], None]
 """What is being done, how much of it is, of how much."""
@@ -23,7 +22,7 @@ class Diagnosis:
         findings: one for each check, in a fixed order.
     """
 
-    people: People | None
+    people: DataSet | None
     counts: dict[str, Any]
     findings: tuple[Finding, ...]
 
@@ -54,7 +53,7 @@ def refused(error: ValueError) -> Diagnosis:
 
 
 def examine(
-    found: Found, split: str = "", quick: bool = False, workers: int = 0, stages: Stages | None = None
+    found: FoundData, split: str = "", quick: bool = False, workers: int = 0, stages: Stages | None = None
 ) -> Diagnosis:
     """Run every check.
 
@@ -85,12 +84,12 @@ def examine(
         picture_checks.duplicates(people, seen, stage("comparing pictures")),
         set_checks.empty_pictures(people),
         set_checks.origin(people),
-        side_checks.naming(people, body),
-        side_checks.twisted(people, body),
-        side_checks.crossed(people, body),
+        joint_checks.naming(people, body),
+        joint_checks.twisted(people, body),
+        joint_checks.crossed(people, body),
         joint_checks.outside(people),
         joint_checks.long_limbs(people, body),
-        joint_checks.one_spot(people, body),
+        joint_checks.coinciding_joints(people, body),
         joint_checks.sizes(people, body),
         joint_checks.crops(people, body),
         set_checks.twice(people, body),

@@ -6,7 +6,7 @@ of length over usual length. That is how the LSP converter of bearpaw/pytorch-po
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,13 @@ from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import OCCLUDED, PersonRecord
 from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.person_scale import row_quantile
-from hourglass.data.formats.picture_files import find_pictures
+from hourglass.data.formats.read_files import find_pictures
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Part:
+class FileOfPeople:
     """The people of one file, and where their pictures are.
 
     Args:
@@ -65,7 +65,7 @@ class Photo:
 
 
 @dataclass(frozen=True, eq=False)
-class People:
+class DataSet:
     """N annotated people in P pictures. Crowds are left out: nobody trains on them.
 
     Args:
@@ -128,12 +128,12 @@ class People:
         """(N, 2) width and height of each person's picture, NaN where unknown."""
         return self.sizes[self.photo]
 
-    def with_sizes(self, sizes: Float64Array) -> "People":
+    def with_sizes(self, sizes: Float64Array) -> "DataSet":
         """The same people with the sizes (P, 2) that the pictures have been found to have."""
         return replace(self, sizes=sizes)
 
 
-def gather(parts: Sequence[Part], split: str = "") -> People:
+def gather(parts: Sequence[FileOfPeople], split: str = "") -> DataSet:
     """All parts in one table. A picture is one and the same where folder and name are.
 
     Args:
@@ -159,7 +159,7 @@ def gather(parts: Sequence[Part], split: str = "") -> People:
             wanted = dict.fromkeys((*part.people.names, *(part.sizes or {})))
             places.setdefault(part.folder, {}).update(find_pictures(part.folder, wanted)[0])
 
-    def enter(part: Part, name: str, word: str) -> int:
+    def enter(part: FileOfPeople, name: str, word: str) -> int:
         key = (part.folder, name)
         if key not in photos:
             source: Path | bytes | None = (part.pictures or {}).get(name)
@@ -190,7 +190,7 @@ def gather(parts: Sequence[Part], split: str = "") -> People:
     for n, found in enumerate(photos.values()):
         if found.stated is not None:
             known[n] = found.stated
-    return People(
+    return DataSet(
         skeleton=skeleton,
         files=tuple(p.people.file for p in parts),
         forms=tuple(p.people.form for p in parts),
@@ -212,31 +212,30 @@ def gather(parts: Sequence[Part], split: str = "") -> People:
     )
 
 
-def part_of_records(records: Sequence[PersonRecord], file: Path, split: str) -> Part:
+def part_of_records(records: Sequence[PersonRecord], file: Path, split: str) -> FileOfPeople:
     """People who bring their pictures with them, as those of a pack or rendered ones.
 
     Each is in a picture of their own, named after the picture they were cut from and themselves.
     """
     names = [f"{record.image_id}#{record.person_id}" for record in records]
-    people = Annotations(
+    people = Annotations.of(
+        records[0].skeleton,
+        np.stack([record.keypoints for record in records]).astype(np.float64),
+        np.stack([record.visibility for record in records]),
         file=file,
-        form="records",
-        what=f"the {split} split of {file}",
-        skeleton=records[0].skeleton,
+    )
+    people = replace(
+        people,
         where=[f"{file}: person {record.person_id}" for record in records],
         names=names,
         ids=np.array([record.person_id for record in records], np.int64),
         splits=[split] * len(records),
-        keypoints=np.stack([record.keypoints for record in records]).astype(np.float64),
-        visibility=np.stack([record.visibility for record in records]),
-        tells_hidden=True,
-        origin=0,
         center=np.stack([record.center for record in records]).astype(np.float64),
         side_px=np.array([record.side_px for record in records], np.float64),
     )
     pictures = {n: r.image for n, r in zip(names, records, strict=True) if isinstance(r.image, bytes)}
     cut_from = {name: record.image_id for name, record in zip(names, records, strict=True)}
-    return Part(people, split, pictures=pictures, cut_from=cut_from)
+    return FileOfPeople(people, split, pictures=pictures, cut_from=cut_from)
 
 
 def _joints(people: Annotations) -> Float64Array:
@@ -270,7 +269,7 @@ class Body:
     body_px: Float64Array
 
 
-def measure(people: People) -> Body:
+def measure(people: DataSet) -> Body:
     """The limbs of everybody; without limbs the box around the joints tells the size."""
     points, limbs = people.keypoints, people.skeleton.limb_indices
     body_px = box_side_px(people)
@@ -297,7 +296,7 @@ def relative(body: Body) -> Float64Array:
     return out
 
 
-def box_side_px(people: People) -> Float64Array:
+def box_side_px(people: DataSet) -> Float64Array:
     """(N,) longer side of the box around the labelled joints; NaN for fewer than two, or all in one place."""
     known = people.labelled[..., None]
     low = np.where(known, people.keypoints, np.inf).min(axis=1)
@@ -324,3 +323,112 @@ def _usual(length_px: Float64Array, body_px: Float64Array) -> Float64Array:
 def _positive(values: npt.NDArray[np.float64]) -> Float64Array:
     """NaN instead of 0, so that nothing is divided by it."""
     return np.where(values > 0, values, np.nan)
+
+
+Numbers = Mapping[str, float | int | str | None]
+
+LEVELS = ("ok", "note", "warning", "error")
+"""From nothing to say to what keeps training from starting."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A person or a picture to look at.
+
+    Args:
+        number: how bad it is, in the unit that the check's sentence tells; larger is worse.
+        what: in words, such as "right knee 145 px outside".
+        row: of the person in `DataSet`, or None when it is about a picture.
+        photo: number of the picture in `DataSet`.
+    """
+
+    number: float
+    what: str
+    row: int | None
+    photo: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Args:
+        check: its short name, stable.
+        level: one of `LEVELS`.
+        count: how many were found.
+        of: among how many.
+        unit: of what: people, pictures, joints, coordinates, splits.
+        sentence: what was found and by which threshold.
+        suspects: the worst first.
+        numbers: further measures, by stable names.
+        brief: the same in a few words, where they tell more than the count.
+    """
+
+    check: str
+    level: str
+    count: int
+    of: int
+    unit: str
+    sentence: str
+    suspects: Sequence[Suspect] = ()
+    numbers: Numbers = field(default_factory=dict)
+    brief: str = ""
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise ValueError(f"the level {self.level!r} is not one of {', '.join(LEVELS)}")
+
+    @property
+    def share(self) -> float | None:
+        """`count` over `of`, or None of nobody."""
+        return self.count / self.of if self.of else None
+
+
+WARN_SHARE, STOP_SHARE = 0.01, 0.2
+"""Suspects are a note up to one in a hundred, a warning up to one in five, and an error beyond.
+
+A few slips are in every data set. A fifth of all people is a mistake in the file or of whoever read it,
+such as x and y exchanged or joints in another order.
+"""
+
+LEAK_SHARE = 0.001
+"""Pictures in two splits are a warning up to one in a thousand, as in FLIC's own split, else an error."""
+
+
+def level_of(count: int, of: int, warn: float = WARN_SHARE, stop: float = STOP_SHARE) -> str:
+    """The level of `count` suspects among `of`; `warn` and `stop` are shares that must be exceeded."""
+    if not count:
+        return "ok"
+    share = count / of
+    return "error" if share > stop else "warning" if share > warn else "note"
+
+
+def of_suspects(
+    check: str,
+    suspects: Sequence[Suspect],
+    of: int,
+    sentence: str,
+    numbers: Numbers | None = None,
+    warn: float = WARN_SHARE,
+    stop: float = STOP_SHARE,
+) -> Finding:
+    """The finding of a check that suspects people, in the order given; its level as `level_of` has it."""
+    count = len(suspects)
+    level = level_of(count, of, warn, stop)
+    return Finding(check, level, count, of, "people", sentence, suspects, numbers or {})
+
+
+def worst_first(suspects: Sequence[Suspect]) -> tuple[Suspect, ...]:
+    """By number, and among equals in the order of the file."""
+    return tuple(sorted(suspects, key=lambda s: -s.number))
+
+
+def of_person(people: DataSet, row: int, number: float, what: str) -> Suspect:
+    """A person as a suspect."""
+    return Suspect(round(number, 4), what, row, int(people.photo[row]))
+
+
+def rows_where(mask: npt.NDArray[np.bool_]) -> list[int]:
+    """Row numbers where a mask (N,) is True."""
+    rows: list[int] = np.flatnonzero(mask).tolist()
+    return rows

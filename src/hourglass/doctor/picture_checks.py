@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hourglass.data.loading.images import ImageError, image_size
-from hourglass.doctor.findings import LEAK_SHARE, Finding, Suspect, level_of
-from hourglass.doctor.people import People
+from hourglass.doctor.people import LEAK_SHARE, DataSet, Finding, Suspect, level_of
 from hourglass.doctor.set_checks import photo_splits
 
 Progress = Callable[[int, int], None]
@@ -23,7 +22,7 @@ _BLOCK = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class PictureFiles:
     """What the files of P pictures say.
 
     Args:
@@ -41,7 +40,9 @@ class Look:
     opened: bool
 
 
-def look(people: People, quick: bool = False, workers: int = 0, progress: Progress | None = None) -> Look:
+def look(
+    people: DataSet, quick: bool = False, workers: int = 0, progress: Progress | None = None
+) -> PictureFiles:
     """Ask the system for every picture and, unless `quick`, open its header.
 
     Args:
@@ -50,7 +51,7 @@ def look(people: People, quick: bool = False, workers: int = 0, progress: Progre
     """
     numbers = list(range(len(people.photos)))
     blocks = [numbers[at : at + _BLOCK] for at in range(0, len(numbers), _BLOCK)]
-    result = Look((), {}, {}, {}, not quick)
+    result = PictureFiles((), {}, {}, {}, not quick)
     missing: list[int] = []
     done = 0
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
@@ -70,10 +71,10 @@ def look(people: People, quick: bool = False, workers: int = 0, progress: Progre
             done += len(block)
             if progress is not None:
                 progress(done, len(numbers))
-    return Look(tuple(missing), result.unreadable, result.size, result.bytes, not quick)
+    return PictureFiles(tuple(missing), result.unreadable, result.size, result.bytes, not quick)
 
 
-def _one(people: People, number: int, quick: bool) -> tuple[int, str | tuple[int, int] | None] | None:
+def _one(people: DataSet, number: int, quick: bool) -> tuple[int, str | tuple[int, int] | None] | None:
     """Length in bytes, and the size or why it can't be told; None of a missing file."""
     source = people.photos[number].source
     if source is None:
@@ -92,7 +93,7 @@ def _one(people: People, number: int, quick: bool) -> tuple[int, str | tuple[int
         return None
 
 
-def with_found_sizes(people: People, seen: Look) -> People:
+def with_found_sizes(people: DataSet, seen: PictureFiles) -> DataSet:
     """The people with the pictures' own sizes; the stated ones stay where a picture wasn't opened."""
     sizes = people.sizes.copy()
     for number, size in seen.size.items():
@@ -100,7 +101,7 @@ def with_found_sizes(people: People, seen: Look) -> People:
     return people.with_sizes(sizes)
 
 
-def missing(people: People, seen: Look, folders: tuple[Path, ...], quick: bool) -> Finding:
+def missing(people: DataSet, seen: PictureFiles, folders: tuple[Path, ...], quick: bool) -> Finding:
     """Pictures without a file, or the whole folder."""
     total = len(people.photos)
     there = [folder for folder in folders if folder.is_dir()]
@@ -119,7 +120,7 @@ def missing(people: People, seen: Look, folders: tuple[Path, ...], quick: bool) 
     return Finding("missing", level, len(seen.missing), total, "pictures", said, suspects)
 
 
-def unreadable(people: People, seen: Look) -> Finding:
+def unreadable(people: DataSet, seen: PictureFiles) -> Finding:
     """Pictures whose header can't be read."""
     opened = len(seen.size) + len(seen.unreadable)
     if not seen.opened:
@@ -130,7 +131,7 @@ def unreadable(people: People, seen: Look) -> Finding:
     return Finding("unreadable", level, len(suspects), opened, "pictures", said, suspects)
 
 
-def stated_sizes(people: People, seen: Look) -> Finding:
+def stated_sizes(people: DataSet, seen: PictureFiles) -> Finding:
     """Pictures of another size than the annotations state: scaled or turned after they were annotated."""
     both = {n: size for n, size in seen.size.items() if people.photos[n].stated is not None}
     suspects = []
@@ -150,7 +151,7 @@ def stated_sizes(people: People, seen: Look) -> Finding:
     return Finding("stated-sizes", level, len(suspects), len(both), "pictures", said, worst)
 
 
-def duplicates(people: People, seen: Look, progress: Progress | None = None) -> Finding:
+def duplicates(people: DataSet, seen: PictureFiles, progress: Progress | None = None) -> Finding:
     """Pictures with the same bytes under different names; only files of equal length are read."""
     if not seen.opened:
         return Finding("duplicates", "ok", 0, 0, "pictures", "files were not compared (--quick)")

@@ -8,17 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.core.arrays import BoolArray, Float64Array
-from hourglass.doctor.findings import (
+from hourglass.doctor.people import (
     LEAK_SHARE,
+    Body,
+    DataSet,
     Finding,
     Suspect,
+    box_side_px,
     level_of,
     of_person,
     of_suspects,
     rows_where,
     worst_first,
 )
-from hourglass.doctor.people import Body, People, box_side_px
 
 RARE_SHARE = 0.01
 """A joint is rare when fewer of the people with any labels have it."""
@@ -34,7 +36,7 @@ EVIDENCE, CLEAR = 10, 10
 """So many coordinates must speak for an origin, and so many times more than for the other."""
 
 
-def counts(people: People) -> dict[str, Any]:
+def counts(people: DataSet) -> dict[str, Any]:
     """How much there is: people, pictures, joints, splits; plain numbers for the report."""
     labelled = people.labelled
     any_label = labelled.any(axis=1)
@@ -66,7 +68,7 @@ def counts(people: People) -> dict[str, Any]:
     }
 
 
-def splits(people: People) -> Finding:
+def splits(people: DataSet) -> Finding:
     """Whether each split has people to learn from or to be scored on."""
     any_label = people.labelled.any(axis=1)
     names = sorted(set(people.splits))
@@ -84,7 +86,7 @@ def splits(people: People) -> Finding:
     return Finding("splits", level, 0, len(names), "splits", said, brief=told)
 
 
-def labels(people: People) -> Finding:
+def labels(people: DataSet) -> Finding:
     """Joints that nobody of the training split has, and rare ones."""
     train = people.rows_of("train") if "train" in people.splits else np.ones(len(people), bool)
     labelled = people.labelled[train]
@@ -107,7 +109,7 @@ def labels(people: People) -> Finding:
     )
 
 
-def leaks(people: People) -> Finding:
+def leaks(people: DataSet) -> Finding:
     """Pictures with people of two splits, so that what is scored has been learnt."""
     seen: dict[str, dict[str, int]] = {}
     for row, (photo, split) in enumerate(zip(people.photo.tolist(), people.splits, strict=True)):
@@ -130,7 +132,7 @@ def leaks(people: People) -> Finding:
     )
 
 
-def twice(people: People, body: Body) -> Finding:
+def twice(people: DataSet, body: Body) -> Finding:
     """People who are annotated twice: in one picture, and with (nearly) the same joints."""
     by_photo: dict[int, list[int]] = {}
     for row, photo in enumerate(people.photo.tolist()):
@@ -159,7 +161,7 @@ def twice(people: People, body: Body) -> Finding:
     )
 
 
-def origin(people: People) -> Finding:
+def origin(people: DataSet) -> Finding:
     """Whether coordinates count from 0 or from 1, by what lies on the borders, against what was read.
 
     Joints that were clicked are whole numbers: from 0 they reach size - 1, from 1 they start at 1. Others
@@ -221,7 +223,7 @@ def _between(raw: Float64Array, size: Float64Array, known: npt.NDArray[np.bool_]
     return int(((low >= -0.5) & (low < 0.5)).sum()), int(((high >= -0.5) & (high < 0.5)).sum())
 
 
-def photo_splits(people: People) -> dict[int, set[str]]:
+def photo_splits(people: DataSet) -> dict[int, set[str]]:
     """The splits of each picture's people; pictures without people have that of their file."""
     found: dict[int, set[str]] = {n: set() for n in range(len(people.photos))}
     for photo, words in Counter(zip(people.photo.tolist(), people.splits, strict=True)):
@@ -229,7 +231,7 @@ def photo_splits(people: People) -> dict[int, set[str]]:
     return {n: words or {people.photos[n].split} for n, words in found.items()}
 
 
-def empty_pictures(people: People) -> Finding:
+def empty_pictures(people: DataSet) -> Finding:
     """Pictures that the annotations list without people: backgrounds, unless someone was forgotten."""
     has = np.zeros(len(people.photos), bool)
     has[people.photo] = True

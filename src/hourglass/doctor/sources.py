@@ -1,6 +1,5 @@
 """From a folder to the people of its annotation files."""
 
-import gzip
 import os
 import re
 from dataclasses import dataclass, replace
@@ -8,46 +7,28 @@ from glob import escape, glob
 from pathlib import Path
 
 from hourglass.core.skeleton import FLIC11, LSP14
-from hourglass.data.formats.annotation_files import is_coco, read_annotations
+from hourglass.data.formats.annotation_files import coco_content, read_annotations
 from hourglass.data.formats.annotations import LABEL_FORMS, Annotations
 from hourglass.data.formats.picture_places import places
-from hourglass.data.formats.read_files import read_hdf5, read_json, read_mat
-from hourglass.doctor.people import Part, part_of_records
+from hourglass.data.formats.read_files import annotation_places, first_there, read_hdf5, read_json, read_mat
+from hourglass.doctor.people import FileOfPeople, part_of_records
 
 KINDS = ("lspet", "lsp", "mpii", "flic", "coco", "file", "pack", "synthetic")
 
 RENDERED = 24
 """People of each split of `synthetic`."""
 
-_OFFICIAL = "mpii_human_pose_v1_u12_1.mat"
-# Which file MPII's and FLIC's readers take for a split: the first that is there.
-_PREPARED = {
-    "train": (
-        "annot/train.json",
-        "mpii_annotations.json",
-        "mpii_annotations.json.gz",
-        "annot/train.h5",
-        "train.h5",
-    ),
-    "val": (
-        "annot/valid.json",
-        "mpii_annotations.json",
-        "mpii_annotations.json.gz",
-        "annot/valid.h5",
-        "valid.h5",
-    ),
-}
 _LABEL_ENDINGS = (".csv", ".yaml", ".yml", ".xml", ".slp")
 _PROJECTS = ("config.yaml", "data.yaml", "dataset.yaml")
 _COCO = "annotations/person_keypoints_*.json"
 
 
-class Refused(ValueError):
+class RefusedAnnotations(ValueError):
     """A file that can be read, but holds something that its reader refuses: a fault of the data set."""
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FoundData:
     """What lies in a folder.
 
     Args:
@@ -57,13 +38,13 @@ class Found:
     """
 
     kind: str
-    parts: tuple[Part, ...]
+    parts: tuple[FileOfPeople, ...]
     folders: tuple[Path, ...]
 
 
 def find(
     root: str, data: str = "", annotations: str = "", category: str | None = None, split: str = ""
-) -> Found:
+) -> FoundData:
     """Read all annotation files of a data set.
 
     Args:
@@ -75,7 +56,7 @@ def find(
         split: take `{split}` for this one only.
 
     Raises FileNotFoundError when there is nothing to read, ValueError when it is something else than `data`
-    says or can't be read at all, and `Refused` when the reader refuses what is in it.
+    says or can't be read at all, and `RefusedAnnotations` when the reader refuses what is in it.
     """
     if data and data not in KINDS:
         raise ValueError(f"--data {data!r} is not one of {', '.join(KINDS)}")
@@ -97,7 +78,7 @@ def find(
         if data != "file" and kind_of(part.people) != (data or kind):
             raise ValueError(f"{part.people.file} is {kind_of(part.people)} data, not {data or kind}")
     folders = tuple(dict.fromkeys(part.folder for part in parts if part.folder is not None))
-    return Found(kind, parts, folders)
+    return FoundData(kind, parts, folders)
 
 
 def kind_of(people: Annotations) -> str:
@@ -122,20 +103,15 @@ def _files_below(root: Path, data: str) -> list[tuple[str, Path]]:
     if data in ("", "lsp", "lspet") and (root / "joints.mat").is_file():
         found = [("", root / "joints.mat")]
     elif data in ("", "mpii", "flic"):
-        wanted = {
-            split: [n for n in names if data != "flic" or n.endswith(".h5")]
-            for split, names in _PREPARED.items()
-        }
-        first = {
-            split: next((root / name for name in names if (root / name).is_file()), None)
-            for split, names in wanted.items()
-        }
-        found = [(split, file) for split, file in first.items() if file is not None]
+        name = data or "mpii"  # FLIC's files are called as the authors' of MPII
+        for is_official in (False, True):
+            for split in ("train", "val"):
+                wanted = [p for p in annotation_places(name, split) if p.endswith(".mat") == is_official]
+                found += [(split, root / place) for place in [first_there(root, wanted)] if place]
+            if found:
+                break
         if len({file for _, file in found}) == 1 and found[0][1].name.startswith("mpii_"):
             found = [("", found[0][1])]  # one file with all splits
-        official = next((root / f for f in (_OFFICIAL, f"annot/{_OFFICIAL}") if (root / f).is_file()), None)
-        if not found and official is not None and data != "flic":
-            found = [("", official)]
     if not found and data in ("", "coco"):
         found = [
             (re.sub(r"\d+$", "", file.stem.rpartition("_")[2]), file) for file in sorted(root.glob(_COCO))
@@ -165,21 +141,23 @@ def _expanded(pattern: str, split: str) -> list[tuple[str, Path]]:
     return found
 
 
-def _part(root: str, file: Path, split: str, category: str | None, named: bool) -> Part:
+def _part(root: str, file: Path, split: str, category: str | None, named: bool) -> FileOfPeople:
     people, names, sizes = _read(file, category)
     if people.form in LABEL_FORMS:
         folder, found = places(people, Path(root.replace("{split}", split)) if root else None)
         below = {name: Path(os.path.relpath(path, folder)).as_posix() for name, path in found.items()}
         people = replace(people, names=[below.get(name, name) for name in people.names])
-        return Part(people, split, folder, sizes={below.get(n, n): s for n, s in people.sizes.items()})
+        return FileOfPeople(
+            people, split, folder, sizes={below.get(n, n): s for n, s in people.sizes.items()}
+        )
     if people.form != "coco":
         folder = Path(root) / "images"
-        return Part(people, split, folder if folder.is_dir() or not named else Path(root))
+        return FileOfPeople(people, split, folder if folder.is_dir() or not named else Path(root))
     folder = Path(root.replace("{split}", split))
     if not named:
         word = file.stem.rpartition("_")[2]
         folder = next((f for f in (folder / word, folder / "images" / word) if f.is_dir()), folder / word)
-    return Part(people, split, folder, names=names, sizes=sizes)
+    return FileOfPeople(people, split, folder, names=names, sizes=sizes)
 
 
 def _read(
@@ -187,9 +165,9 @@ def _read(
 ) -> tuple[Annotations, tuple[str, ...], dict[str, tuple[int, int]]]:
     """People, and of COCO files all pictures with their sizes."""
     try:
-        content = read_json(file) if _is_object(file) else None
-        if not is_coco(content):
-            return read_annotations(file, category=category, content=content), (), {}
+        content = coco_content(file)
+        if content is None:
+            return read_annotations(file, category=category), (), {}
         from hourglass.data.formats.coco import parse
 
         coco = parse(content, file, category)
@@ -199,19 +177,8 @@ def _read(
         raise
     except ValueError as error:
         if category is None and _can_be_read(file):
-            raise Refused(str(error)) from error
+            raise RefusedAnnotations(str(error)) from error
         raise
-
-
-def _is_object(file: Path) -> bool:
-    """Whether a file is a JSON object, as COCO's are."""
-    if not file.is_file() or not file.name.lower().endswith((".json", ".json.gz")):
-        return False
-    try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-            return bool(stream.read(4096).lstrip()[:1] == b"{")
-    except OSError:
-        return False
 
 
 def _can_be_read(file: Path) -> bool:
@@ -223,7 +190,7 @@ def _can_be_read(file: Path) -> bool:
     return True
 
 
-def _packed(file: Path) -> Found:
+def _packed(file: Path) -> FoundData:
     from hourglass.data.packs.open_pack import load_records, read_facts
 
     parts = tuple(
@@ -231,10 +198,10 @@ def _packed(file: Path) -> Found:
         for split in read_facts(file).people
         if (records := load_records(file, split))
     )
-    return Found("pack", parts, ())
+    return FoundData("pack", parts, ())
 
 
-def _rendered() -> Found:
+def _rendered() -> FoundData:
     from hourglass.synthetic.render import load_records
 
     seeds = {"train": 0, "val": 1_000_000}
@@ -242,4 +209,4 @@ def _rendered() -> Found:
         part_of_records(load_records(LSP14, RENDERED, seed), Path("rendered"), split)
         for split, seed in seeds.items()
     )
-    return Found("synthetic", parts, ())
+    return FoundData("synthetic", parts, ())

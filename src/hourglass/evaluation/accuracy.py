@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.read_files import read_json
-from hourglass.evaluation.metrics.bootstrap import intervals
 from hourglass.evaluation.metrics.pck import torso_length
+from hourglass.evaluation.metrics.scores import intervals
 
 LIMB_JOINTS = tuple(
     f"{side}_{part}"

@@ -19,15 +19,23 @@ from hourglass.core.arrays import RGB
 from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import OCCLUDED, VISIBLE, PersonRecord
+from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.person_scale import BOX_MARGIN
 from hourglass.data.formats.skeleton_map import describe_map
 from hourglass.data.loading.ahead import ahead
 from hourglass.data.loading.images import read_image
 from hourglass.data.loading.mixture import in_skeleton
 from hourglass.drawing.draw import contact_sheet, draw_pose
-from hourglass.evaluation.metrics.joint_groups import group_curves, joint_groups, mean_of_groups
-from hourglass.evaluation.metrics.pck import box_length, pck, person_errors, relative_distance, torso_length
-from hourglass.evaluation.metrics.scores import People
+from hourglass.evaluation.metrics.pck import (
+    box_length,
+    group_curves,
+    joint_groups,
+    mean_of_groups,
+    pck,
+    person_errors,
+    relative_distance,
+    torso_length,
+)
 from hourglass.inference.forward import CropAnswer, answer_crops, answer_stages
 from hourglass.weights.facts import WeightFacts
 
@@ -286,7 +294,7 @@ def score(
     }
 
 
-def people_of(records: Sequence[PersonRecord]) -> People:
+def people_of(records: Sequence[PersonRecord]) -> Annotations:
     """Annotated people as the protocols of `metrics` take them, with the side of everybody's crop.
 
     Raises ValueError when there is nobody, or skeletons differ.
@@ -297,8 +305,8 @@ def people_of(records: Sequence[PersonRecord]) -> People:
     for record in records:
         check_skeleton(skeleton, record.skeleton)
     visibility = np.stack([r.visibility for r in records])
-    return People(
-        skeleton=skeleton,
+    return Annotations.of(
+        skeleton,
         keypoints=np.stack([r.keypoints for r in records]).astype(np.float64),
         visibility=visibility,
         tells_hidden=bool((visibility == OCCLUDED).any()),

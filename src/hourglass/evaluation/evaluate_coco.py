@@ -15,12 +15,12 @@ import numpy as np
 from hourglass.core.files import write_text_atomically
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.coco import CocoFile, of_split, parse
-from hourglass.data.formats.coco_boxes import DetectedBoxes, detections_of
+from hourglass.data.formats.photos import DetectedBoxes, detections_of
 from hourglass.data.formats.read_files import check_file, read_json
 from hourglass.evaluation.evaluate import Predictions, rows_of, shortest
 from hourglass.evaluation.metrics.protocols import COCO
 from hourglass.evaluation.metrics.scores import NotApplicable, evaluate_protocol
-from hourglass.evaluation.scoring.coco_results import read_results, truth_of
+from hourglass.evaluation.scoring.truth import read_results, truth_of
 
 Results = list[dict[str, Any]]
 """COCO results: `image_id`, `category_id`, `keypoints` (x, y and score of each joint) and `score`."""
@@ -135,17 +135,16 @@ def score_oks(file: CocoFile, results: Results) -> dict[str, Any]:
     """
     check_labelled(file)
     check_sigmas(file)
-    truth = truth_of(file)
-    skeleton = truth.people.skeleton
-    found = read_results(Path("the results"), results, skeleton, truth.keys, truth.categories)
-    score = evaluate_protocol(COCO, truth.people, detections=found)
+    truth = truth_of(file).people
+    found = read_results(Path("the results"), results, truth.skeleton, file.keys, file.categories)
+    score = evaluate_protocol(COCO, truth, detections=found)
     return {
         "scores": {
             entry.line: round(value, 3) if np.isfinite(value) else None
             for entry, value in zip(score.entries, score.values.tolist(), strict=True)
         },
         "people": score.people,
-        "pictures": truth.people.images,
+        "pictures": truth.images,
         "detections": len(results),
     }
 

@@ -7,7 +7,7 @@ from hourglass.models.ablations import hg, hg_int, hg_stacked, hg_stacked_add, h
 from hourglass.models.chained import ChainedPrediction, default_order, order_from_names
 from hourglass.models.cornernet_hourglass import CornerNetStackedHourglass
 from hourglass.models.deeppose import DeepPose
-from hourglass.models.group_norm import with_group_norms
+from hourglass.models.layers import with_group_norms
 from hourglass.models.multi_scale import MultiScaleStackedHourglass, default_strides
 from hourglass.models.people_finder import people_finder
 from hourglass.models.residual_stacked import ResidualStackedHourglass

@@ -16,9 +16,8 @@ from hourglass.models import ablations, stacked_hourglass, workshop
 from hourglass.models.chained import ChainedPrediction, chained
 from hourglass.models.deeppose import deeppose, deeppose_resnet, deeppose_slides
 from hourglass.models.multi_scale import mssh
-from hourglass.models.parts import ShapesOnly
+from hourglass.models.parts import ShapesOnly, trainable_parameters
 from hourglass.models.residual_stacked import residual_stacked
-from hourglass.models.size import trainable_parameters
 from hourglass.recipe.network import NetworkRecipe
 
 
@@ -119,6 +118,8 @@ def _design(make: Callable[[int], nn.Module], counted: str | None, why: str, sco
 
 
 def _mssh(name: str, scores: str, unit: str = "inception_a", **options: Any) -> Published:
+    changed = {**({} if unit == "inception_a" else {"unit": unit}), **options}
+    recipe = " ".join(["mpii_mssh", *(f"network.{k}={str(v).lower()}" for k, v in changed.items())])
     return Published(
         name,
         partial(mssh, 16, unit, **options),
@@ -129,7 +130,7 @@ def _mssh(name: str, scores: str, unit: str = "inception_a", **options: Any) -> 
         scores,
         None,
         "Nothing to compare with: the paper prints no count, no widths and no code was published.",
-        f"mpii_{name}",
+        recipe,
     )
 
 

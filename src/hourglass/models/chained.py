@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.models.resnet import STRIDE as ENCODER_STRIDE
-from hourglass.models.resnet import ResNetEncoder
+from hourglass.models.layers import STRIDE as ENCODER_STRIDE
+from hourglass.models.layers import ResNetEncoder
 from hourglass.models.spatial_softmax import normalise_maps, spatial_softmax
 from hourglass.models.stacked_hourglass import Normalise
 
@@ -237,9 +237,7 @@ class ChainedPrediction(nn.Module):
 def _check_truth(shape: tuple[int, ...], truth: Tensor | None, use_truth: Tensor | None) -> None:
     if truth is None:
         if use_truth is not None:
-            raise ValueError(
-                "use_truth says where to feed the truth, but no truth is given; pass both or none"
-            )
+            raise ValueError("use_truth needs truth, which was not given; pass both or none")
         return
     if tuple(truth.shape) != shape:
         raise ValueError(f"truth has the shape {tuple(truth.shape)}, but the answer has {shape}")

@@ -17,7 +17,7 @@ from hourglass.models.stacked_hourglass import (
     Stages,
     check_input_size,
     check_numbers,
-    going_on,
+    remaining_rows,
 )
 
 
@@ -150,7 +150,7 @@ class CornerNetStackedHourglass(nn.Module):
             rows = yield self.heads[i](y)
             if i < len(self.after_merge):
                 merged = F.relu(self.merge_input[i](x) + self.merge_features[i](y))
-                x = self.after_merge[i](going_on(merged, rows))
+                x = self.after_merge[i](remaining_rows(merged, rows))
 
 
 def hourglass52(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> CornerNetStackedHourglass:

@@ -4,14 +4,14 @@ Coordinates here are shares of the square crop, counted from its middle: `(u + 0
 u of S, which is `geometry.input_to_heatmap(u, S)`: the crop taken as one cell.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.models.residual_flow import ResidualFlow, surprise
-from hourglass.models.resnet import STRIDE, ResNetEncoder
+from hourglass.models.layers import STRIDE, ResNetEncoder
 from hourglass.models.stacked_hourglass import Normalise
 
 Diagonals = Sequence[tuple[int, int]]
@@ -220,7 +220,7 @@ class DeepPose(nn.Module):
         pool: of residual backbones, "mean" over all cells, or "windows" of 7 x 7 cells one cell apart,
             whose grid, 2 x 2 for views of 256 px, the last layer reads.
         spread: each stage also has a layer for the width of its doubt and a flow, to be trained by RLE
-            (`models.residual_flow`); answers are coordinates alone.
+            (`models.deeppose`); answers are coordinates alone.
         mean, std: of RGB in 0..1, subtracted and divided inside `forward`; black fills views past the border.
 
     `active_stages` are the trained ones, which `forward` runs; all of them in a new network. It travels in
@@ -330,7 +330,9 @@ class DeepPose(nn.Module):
             whole = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
         if truth is not None:
             if self.active_stages > 1:
-                raise ValueError("a later stage's truth is told in boxes: give them as around")
+                raise ValueError(
+                    "truth for the stages after the first needs around, the boxes that they look at"
+                )
             return [self._surprise(self.normalise(whole), truth)]
         first: Tensor = self.stages[0](self.normalise(whole))
         answers = [first.to(x.dtype)]
@@ -405,3 +407,60 @@ def deeppose_slides(
     return DeepPose(
         joints, torso, 1, "resnet34", view_px=256, dropout=0.0, pool="windows", mean=mean, std=std
     )
+
+
+_LAYERS, _HIDDEN = 6, 64
+
+
+def _net(last: nn.Module | None = None) -> nn.Sequential:
+    """From the half that is known to the scale or the shift of the other; starts close to zero."""
+    layers = [nn.Linear(2, _HIDDEN), nn.LeakyReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.LeakyReLU()]
+    layers += [nn.Linear(_HIDDEN, 2), *([last] if last is not None else [])]
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight, gain=0.01)
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
+
+
+class ResidualFlow(nn.Module):
+    """A density of points in the plane: six affine couplings of a standard normal (RealNVP).
+
+    Source: Dinh et al. 2017 (arXiv 1605.08803), in the sizes of RLE's code; 53,784 parameters.
+    """
+
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(_net(nn.Tanh()) for _ in range(_LAYERS))
+        self.shifts = nn.ModuleList(_net() for _ in range(_LAYERS))
+        mask = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(_LAYERS // 2, 1)
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Log-density (...,) of points (..., 2)."""
+        z, change = points, torch.zeros_like(points[..., 0])
+        for scale, shift, kept in zip(self.scales, self.shifts, self.mask, strict=True):
+            known, other = z * kept, 1 - kept
+            stretch = scale(known) * other
+            z = known + other * (z - shift(known)) * torch.exp(-stretch)
+            change = change - stretch.sum(-1)
+        return change - (z**2).sum(-1) / 2 - math.log(2 * math.pi)
+
+
+def surprise(predicted: Tensor, sigma: Tensor, truth: Tensor, flow: ResidualFlow) -> Tensor:
+    """Negative log-likelihood (B, J) of the truth (B, J, 2), float32.
+
+    With e = (truth - predicted) / sigma it is `sum log sigma - log Q(e) - log G(e)`, Q the Laplace density
+    `exp(-|x| - |y|) / 4` and G the flow's: the paper's equation, whose constant log s is left out. The
+    authors' code counts log sigma and log G twice.
+
+    Args:
+        predicted, sigma: (B, J, 2); sigma is positive.
+    """
+    predicted, sigma, truth = predicted.float(), sigma.float(), truth.float()
+    error = (truth - predicted) / sigma
+    laplace = -error.abs().sum(-1) - 2 * math.log(2)
+    found: Tensor = sigma.log().sum(-1) - laplace - flow(error)
+    return found

@@ -2,7 +2,7 @@
 
 A pre-processing network makes feature maps of 8, 4 and 2 input pixels per cell and dispatches them
 to the stages. The text of the paper leaves its figures' details open; what is ours is said where it
-is. The paper's adaptive loss weights are in `training.adaptive_weights`: a network never sees a loss.
+is. The paper's adaptive loss weights are in `training.losses`: a network never sees a loss.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +12,65 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.models.inception import InceptionResidualA, InceptionResidualB
 from hourglass.models.layers import PreActResidual, conv_bn_relu
-from hourglass.models.stacked_hourglass import Normalise, Stages, check_input_size, going_on
+from hourglass.models.stacked_hourglass import Normalise, Stages, check_input_size, remaining_rows
+
+
+class InceptionResidualA(nn.Module):
+    """Two branches, joined, on top of the input: ``(B, in_features, H, W) -> (B, out_features, H, W)``.
+
+    With o = `out_features`, and each step a BN-ReLU-convolution with a batch-norm of its own::
+
+        wide   1x1 -> o/2
+        deep   1x1 -> o/4, 3x3 -> o/4, 3x3 -> o/2
+        y    = skip(x) + 1x1(concat[wide(x), deep(x)])
+
+    `skip` is the raw input, through a bare 1x1 convolution where the width changes; the joining
+    convolution is bare too, and nothing follows the sum.
+
+    Raises ValueError when `out_features` is no positive multiple of 4.
+    Source: MSSH (ICLR 2019 submission), figure 4(a). Its text gives no widths; those here are ours.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        if out_features < 4 or out_features % 4:
+            raise ValueError(f"out_features must be a positive multiple of 4, not {out_features}")
+        half, quarter = out_features // 2, out_features // 4
+        self.wide = _bn_relu_conv(in_features, half)
+        self.deep = nn.Sequential(
+            _bn_relu_conv(in_features, quarter),
+            _bn_relu_conv(quarter, quarter, 3),
+            _bn_relu_conv(quarter, half, 3),
+        )
+        self.join = nn.Conv2d(out_features, out_features, 1)
+        self.skip: nn.Module = (
+            nn.Identity() if in_features == out_features else nn.Conv2d(in_features, out_features, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.join(torch.cat([self.wide(x), self._second_branch(x)], 1))
+        skip: Tensor = self.skip(x)
+        return y + skip
+
+    def _second_branch(self, x: Tensor) -> Tensor:
+        y: Tensor = self.deep(x)
+        return y
+
+
+class InceptionResidualB(InceptionResidualA):
+    """`InceptionResidualA` whose second branch works at half the resolution, as in figure 4(b).
+
+    2x2 max-pooling comes before the branch and nearest-neighbour upsampling after it. Any map will do
+    (ours): windows over an odd map's last row and column hold what is there, and the upsampled map is
+    cut back to the input's size. A 1x1 map is therefore its own pooled map, and B equals A on it.
+    """
+
+    def _second_branch(self, x: Tensor) -> Tensor:
+        low: Tensor = self.deep(F.max_pool2d(x, 2, ceil_mode=True))
+        y = F.interpolate(low, scale_factor=2.0, mode="nearest")
+        return y[..., : x.shape[-2], : x.shape[-1]]
+
 
 SCALES = (8, 4, 2)
 """Input pixels per cell that a stage may have, small maps first: 32, 64 and 128 cells of 256 px."""
@@ -238,8 +294,8 @@ class MultiScaleStackedHourglass(nn.Module):
             heatmaps = self.heads[j](y)
             rows = yield heatmaps
             if j < len(self.merge_features):
-                x = going_on(x + self.merge_features[j](y) + self.merge_heatmaps[j](heatmaps), rows)
-                maps = {stride: going_on(dispatched, rows) for stride, dispatched in maps.items()}
+                x = remaining_rows(x + self.merge_features[j](y) + self.merge_heatmaps[j](heatmaps), rows)
+                maps = {stride: remaining_rows(dispatched, rows) for stride, dispatched in maps.items()}
                 x = self._meet(j + 1, x, maps)
 
     def _meet(self, stage: int, x: Tensor, maps: dict[int, Tensor]) -> Tensor:
@@ -278,3 +334,13 @@ def mssh(
     88.78 on its validation set; ours of that has 25.434 M parameters and 27.4 GMAC.
     """
     return MultiScaleStackedHourglass(joints, default_strides(8), unit=unit, lateral=lateral, fusion=fusion)
+
+
+def _bn_relu_conv(in_features: int, out_features: int, kernel: int = 1) -> nn.Sequential:
+    """Batch-norm, ReLU, convolution with bias; keeps the size."""
+    return nn.Sequential(
+        nn.BatchNorm2d(in_features),
+        # In place is safe: a batch-norm's output is read by nobody else, and its input is untouched.
+        nn.ReLU(inplace=True),
+        nn.Conv2d(in_features, out_features, kernel, padding=kernel // 2),
+    )

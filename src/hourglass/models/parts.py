@@ -10,14 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from hourglass.models.size import trainable_parameters
-
 MANY = 4
 """Runs of equally shaped members up to which `parts` tells them apart."""
 
 
 @dataclass(frozen=True)
-class Part:
+class NetworkPart:
     """One part of a network, or several equal ones in a row."""
 
     name: str
@@ -53,7 +51,7 @@ class ShapesOnly(TorchFunctionMode):
         return out
 
 
-def parts(network: nn.Module, input_px: int) -> list[Part]:
+def parts(network: nn.Module, input_px: int) -> list[NetworkPart]:
     """What a network is made of, from top to bottom, in the order of its definition.
 
     Lists of modules are opened; neighbours in them whose outputs have one shape become one line, or all of
@@ -77,9 +75,9 @@ def parts(network: nn.Module, input_px: int) -> list[Part]:
         network.eval()(torch.zeros(1, 3, input_px, input_px, device=device))
     for handle in handles:
         handle.remove()
-    lines: list[Part] = []
+    lines: list[NetworkPart] = []
     for name, group in members.items():
-        rows = [Part(name, 1, trainable_parameters(m), shapes.get(m)) for _, m in group]
+        rows = [NetworkPart(name, 1, trainable_parameters(m), shapes.get(m)) for _, m in group]
         lines += _join([row for row in rows if row.parameters])
     return lines
 
@@ -91,7 +89,7 @@ def _last(out: Any) -> Tensor:
     return out
 
 
-def _join(rows: list[Part]) -> list[Part]:
+def _join(rows: list[NetworkPart]) -> list[NetworkPart]:
     runs = [list(run) for _, run in groupby(rows, lambda row: row.output)]
     if len(runs) > MANY:
         runs = [rows]
@@ -101,6 +99,24 @@ def _join(rows: list[Part]) -> list[Part]:
         if len(runs) > 1:
             name += f" {done + 1}" if len(run) == 1 else f" {done + 1} to {done + len(run)}"
         same = run[0].output if all(row.output == run[0].output for row in run) else None
-        joined.append(Part(name, len(run), sum(row.parameters for row in run), same))
+        joined.append(NetworkPart(name, len(run), sum(row.parameters for row in run), same))
         done += len(run)
     return joined
+
+
+def trainable_parameters(network: nn.Module) -> int:
+    """Numbers that training moves."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def forward_flops(network: nn.Module, input_px: int) -> int:
+    """FLOPs of one square image through a network in evaluation mode (a multiply-add counts as two).
+
+    Works on the network's own device; on `meta` nothing is computed.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(network.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.zeros(1, 3, input_px, input_px, device=device))
+    return int(counter.get_total_flops())

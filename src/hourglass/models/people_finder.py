@@ -2,7 +2,7 @@
 
 Its five maps per stage are, for each cell: the logit of a person's centre lying there; the way from the cell
 to that centre, right and down, in shares of the person's width and height; and the logarithms of width and
-height over 32 input pixels. `inference.detection.centers` turns them into boxes and `training.center_loss`
+height over 32 input pixels. `inference.detection.centers` turns them into boxes and `training.losses`
 makes their targets. Source of the idea: Objects as Points (Zhou, Wang, Krahenbuhl 2019), whose strongest
 network is an hourglass; that sizes are learnt around a centre and not only on it follows TTFNet (Liu et al.
 2019).

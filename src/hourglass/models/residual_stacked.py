@@ -14,7 +14,7 @@ from hourglass.models.stacked_hourglass import (
     StackedHourglass,
     Stages,
     check_input_size,
-    going_on,
+    remaining_rows,
 )
 
 HIGHWAYS = ("input", "merged", "output", "none")
@@ -63,7 +63,7 @@ class ResidualStackedHourglass(StackedHourglass):
         self.sources = [s if s < i and highways != "none" else None for i, s in enumerate(mirrored)]
         if highways != "none" and not any(s is not None for s in self.sources):
             raise ValueError(
-                f"highways {highways!r} join nothing when stacks is {stacks}: take more, or highways 'none'"
+                f"highways={highways!r} needs more stacks, got {stacks}; take more, or highways 'none'"
             )
 
     def stages(self, image: Tensor) -> Stages:
@@ -83,8 +83,8 @@ class ResidualStackedHourglass(StackedHourglass):
             heatmaps = self.heads[i](y)
             rows = yield heatmaps
             if i < len(self.merge_features):
-                x = going_on(x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps), rows)
-                entered = [going_on(earlier, rows) for earlier in entered]
+                x = remaining_rows(x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps), rows)
+                entered = [remaining_rows(earlier, rows) for earlier in entered]
 
 
 def residual_stacked(joints: int = 17, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> ResidualStackedHourglass:

@@ -34,7 +34,7 @@ NO_MEAN: RGB = (0.0, 0.0, 0.0)
 UNIT_STD: RGB = (1.0, 1.0, 1.0)
 
 
-def going_on(x: Tensor, rows: Tensor | None) -> Tensor:
+def remaining_rows(x: Tensor, rows: Tensor | None) -> Tensor:
     """The rows of ``(B, ...)`` that go on to the next stage."""
     return x if rows is None else x[rows]
 
@@ -180,7 +180,7 @@ class StackedHourglass(nn.Module):
             heatmaps = self.heads[i](y)
             rows = yield heatmaps
             if i < len(self.merge_features):
-                x = going_on(x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps), rows)
+                x = remaining_rows(x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps), rows)
 
 
 # The published sizes. Parameters and GMAC are those of the default number of joints; scores are of weights

@@ -18,7 +18,7 @@ from hourglass.models.stacked_hourglass import (
     Stages,
     check_input_size,
     check_numbers,
-    going_on,
+    remaining_rows,
 )
 
 
@@ -134,7 +134,7 @@ class WorkshopStackedHourglass(nn.Module):
         rows = yield heatmaps
         if len(self.hourglasses) == 2:
             x = self.merge_features(torch.cat([y, pooled], 1)) + self.merge_heatmaps(heatmaps)
-            yield self.heads[1](self.necks[1](self.hourglasses[1](going_on(x, rows))))
+            yield self.heads[1](self.necks[1](self.hourglasses[1](remaining_rows(x, rows))))
 
 
 def hg2_workshop(joints: int = 16, mean: RGB = NO_MEAN, std: RGB = UNIT_STD) -> WorkshopStackedHourglass:

@@ -4,9 +4,12 @@ A recipe is frozen dataclasses. A YAML file and `key=value` overrides fill them;
 wrong type or two durations for one thing is an error that names the key. Recipes don't inherit.
 """
 
+import logging
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -17,9 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hourglass.core.files import reason
 from hourglass.core.structs import DECODINGS
-from hourglass.recipe.augment import LOADER_ONLY as LOADER_ONLY
-from hourglass.recipe.augment import AugmentRecipe as AugmentRecipe
 from hourglass.recipe.data import DATASETS as DATASETS
+from hourglass.recipe.data import LOADER_ONLY as LOADER_ONLY
+from hourglass.recipe.data import AugmentRecipe as AugmentRecipe
 from hourglass.recipe.data import DataRecipe as DataRecipe
 from hourglass.recipe.data import SourceRecipe as SourceRecipe
 from hourglass.recipe.network import HOURGLASSES, check, one_of
@@ -35,6 +38,8 @@ OCCLUDED = ("visible", "negative")
 ADAPTIVE = ("none", "linear", "half_linear", "square", "exponential", "literal")
 CELLS = ("mean", "sum")
 AUGMENT_ON = ("auto", "loader", "device")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Duration:
         for name in given:
             value = getattr(self, name)
             check(isinstance(value, int | float), name, f"a duration is a number, not {value!r}")
-            check(value >= 0, name, "a duration can't be negative")
+            check(value >= 0, name, f"must be 0 or more, got {value}")
 
     def in_steps(self, steps_per_epoch: int, batch_size: int) -> int:
         """Whole optimiser steps, rounded; 0 when nothing is set."""
@@ -122,7 +127,7 @@ class TargetRecipe:
         )
         one_of("target.occluded", self.occluded, OCCLUDED)
         one_of("target.adaptive", self.adaptive, ADAPTIVE)
-        check(0 <= self.truth_share <= 1, "target.truth_share", "is a share, between 0 and 1")
+        check(0 <= self.truth_share <= 1, "target.truth_share", f"must lie in 0..1, got {self.truth_share:g}")
         for name in ("occluded", "adaptive", "peak_weight", "cells", "sigmas", "sigma_start"):
             check(
                 self.loss == "mse" or getattr(self, name) == getattr(TargetRecipe, name),
@@ -142,14 +147,18 @@ class TargetRecipe:
             "target.sigma_start",
             f"{self.sigma_start:g} can't fall to target.sigma_hm={self.sigma_hm:g}: give more, or 0 for none",
         )
-        check(0 < self.sigma_share <= 1, "target.sigma_share", "is a share, above 0 and up to 1")
+        check(
+            0 < self.sigma_share <= 1,
+            "target.sigma_share",
+            f"must lie above 0 and up to 1, got {self.sigma_share:g}",
+        )
         check(
             self.sigma_start > 0 or self.sigma_share == TargetRecipe.sigma_share,
             "target.sigma_share",
             "belongs to target.sigma_start, which is 0",
         )
         one_of("target.decoding", self.decoding, DECODINGS)
-        check(self.peak_weight >= 0, "target.peak_weight", "can't be negative")
+        check(self.peak_weight >= 0, "target.peak_weight", f"must be 0 or more, got {self.peak_weight:g}")
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,11 @@ class OptimiserRecipe:
             "is no option of adagrad, which sums squared gradients without forgetting",
         )
         for name in ("weight_decay", "clip_norm"):
-            check(getattr(self, name) >= 0, f"optimiser.{name}", "can't be negative")
+            check(
+                getattr(self, name) >= 0,
+                f"optimiser.{name}",
+                f"must be 0 or more, got {getattr(self, name):g}",
+            )
         check(
             self.name == "adamw" or self.weight_decay == 0,
             "optimiser.weight_decay",
@@ -305,12 +318,12 @@ class Recipe:
         check(
             (target.distance == "rle") == network.spread,
             "target.distance",
-            "rle and network.spread=true belong together: the width of the doubt is what rle learns by",
+            "rle needs network.spread=true, and network.spread=true needs target.distance=rle",
         )
         check(
             network.norm == "batch" or not self.train.sync_batch_norm,
             "train.sync_batch_norm",
-            f"network.norm={network.norm} leaves no batch-norm to synchronise",
+            f"needs batch-norms, and network.norm={network.norm} has none",
         )
         check(
             target.truth_share == 0 or network.build == "chained",
@@ -344,7 +357,7 @@ class Recipe:
         check(
             not (self.train.encoder and self.train.init),
             "train.encoder",
-            "and train.init both say where weights start: give one",
+            "and train.init can't both be given: weights start from one file",
         )
         self._check_photos()
         multiple = network.input_multiple
@@ -389,42 +402,66 @@ class Recipe:
         )
 
 
+_FOLDER = Path(str(resources.files("hourglass.recipe")))
+
+
 def bundled_recipes() -> dict[str, Path]:
     """Name to file of the recipes that come with the package."""
-    folder = Path(str(resources.files("hourglass.recipe"))) / "yaml"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted((_FOLDER / "yaml").glob("*.yaml"))}
+
+
+def bundled_presets() -> dict[str, Path]:
+    """Name to file of what `+data=NAME` puts over a recipe: another data set, and what follows from it."""
+    return {path.stem: path for path in sorted((_FOLDER / "yaml" / "data").glob("*.yaml"))}
+
+
+@cache
+def old_names() -> dict[str, list[str]]:
+    """Names that recipes had, to the recipe and the overrides that are the same now."""
+    written = yaml.safe_load((_FOLDER / "aliases.yaml").read_text(encoding="utf-8"))
+    return {name: shlex.split(words) for name, words in written.items()}
 
 
 def find_recipe(name: str) -> Path:
-    """A recipe file by bundled name or path; raises RecipeError with the known names."""
+    """A recipe for `load_recipe`, by bundled name, older name or path.
+
+    An older name is a path that only `load_recipe` knows; a warning says how it is spelt now. Raises
+    RecipeError with the known names.
+    """
     known = bundled_recipes()
     if name in known:
         return known[name]
     path = Path(name)
     if path.is_file():
         return path
+    if name in old_names():
+        log.warning("recipe %s is now spelt: %s", name, shlex.join(old_names()[name]))
+        return _FOLDER / "yaml" / f"{name}.yaml"
     raise RecipeError(f"there is no recipe {name!r}: give a YAML file or one of {', '.join(known)}")
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a YAML recipe and apply `section.key=value` overrides; raises RecipeError naming file and key."""
+    """Read a YAML recipe, put presets over it (`+data=lspet`), then `section.key=value` overrides.
+
+    Raises RecipeError naming file and key.
+    """
     layers: list[Any] = []
-    try:
-        written: Any = OmegaConf.load(path)
-        plain: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # text alone
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not a readable YAML recipe: {reason(error)}") from error
+    if path.parent == _FOLDER / "yaml" and path.stem in old_names():
+        name, *more = old_names()[path.stem]
+        return load_recipe(bundled_recipes()[name], [*more, *overrides])
     for override in overrides:
         if "=" not in override:
             raise RecipeError(f"{override!r} is not of the form section.key=value")
+    presets = [_preset(override) for override in overrides if override.startswith("+")]
+    plain_overrides = [override for override in overrides if not override.startswith("+")]
+    files = [_written(file) for file in (path, *presets)]
     try:
         base = OmegaConf.structured(Recipe)
         OmegaConf.set_readonly(base, False)
-        values = _texts_as_written(OmegaConf.to_container(written), plain)
-        layers = [_layer(values), _layer(_dotted(overrides))]
+        layers = [_layer(written) for written in (*files, _dotted(plain_overrides))]
         aside: dict[str, str] = {}
-        merged = OmegaConf.merge(base, *(_set_aside(layer, aside) for layer in layers))
-        return _put_back(OmegaConf.to_object(merged), aside)  # type: ignore[no-any-return]
+        merged = OmegaConf.merge(base, *(_masked(layer, aside) for layer in layers))
+        return _unmasked(OmegaConf.to_object(merged), aside)  # type: ignore[no-any-return]
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         if isinstance(error, RecipeError):
             raise RecipeError(f"{path.name}: {error}") from error
@@ -434,6 +471,25 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             key, value = _culprit(layers) or (key, None)
             why = why if value is None else f"{value!r} is not of the right kind or length"
         raise RecipeError(f"{path.name}: {key}: {why}" if key else f"{path.name}: {why}") from error
+
+
+def _preset(override: str) -> Path:
+    """The file of `+data=NAME`."""
+    group, _, name = override.partition("=")
+    known = bundled_presets()
+    if group != "+data" or name not in known:
+        raise RecipeError(f"there is no preset {override!r}: +data is one of {', '.join(known)}")
+    return known[name]
+
+
+def _written(path: Path) -> Any:
+    """What a YAML file says; raises RecipeError naming a file that can't be read."""
+    try:
+        written = OmegaConf.to_container(OmegaConf.load(path))
+        plain: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # text alone
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a readable YAML recipe: {reason(error)}") from error
+    return _texts_as_written(written, plain)
 
 
 def _culprit(layers: Sequence[Any]) -> tuple[str, Any] | None:
@@ -498,12 +554,12 @@ def _texts_as_written(written: Any, plain: Any, kind: Any = Recipe) -> Any:
     return plain if kind is str and isinstance(written, int | float) and isinstance(plain, str) else written
 
 
-def _set_aside(layer: Any, aside: dict[str, str]) -> Any:
+def _masked(layer: Any, aside: dict[str, str]) -> Any:
     """The layer with marks instead of texts that mean something to OmegaConf; `aside` gets the texts."""
     if isinstance(layer, dict):
-        return {key: _set_aside(value, aside) for key, value in layer.items()}
+        return {key: _masked(value, aside) for key, value in layer.items()}
     if isinstance(layer, list):
-        return [_set_aside(value, aside) for value in layer]
+        return [_masked(value, aside) for value in layer]
     if isinstance(layer, str) and ("${" in layer or layer == "???"):
         mark = f"\ue000{len(aside)}\ue001"
         aside[mark] = layer
@@ -511,16 +567,16 @@ def _set_aside(layer: Any, aside: dict[str, str]) -> Any:
     return layer
 
 
-def _put_back(value: Any, aside: dict[str, str]) -> Any:
+def _unmasked(value: Any, aside: dict[str, str]) -> Any:
     """A recipe or part of one with the texts instead of their marks."""
     if not aside:
         return value
     if is_dataclass(value) and not isinstance(value, type):
         parts = {part.name: getattr(value, part.name) for part in fields(value)}
-        changed = {name: _put_back(part, aside) for name, part in parts.items()}
+        changed = {name: _unmasked(part, aside) for name, part in parts.items()}
         return replace(value, **{name: part for name, part in changed.items() if part is not parts[name]})
     if isinstance(value, tuple):
-        return tuple(_put_back(part, aside) for part in value)
+        return tuple(_unmasked(part, aside) for part in value)
     return aside.get(value, value) if isinstance(value, str) else value
 
 

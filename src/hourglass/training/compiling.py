@@ -80,7 +80,7 @@ def try_out(network: nn.Module, image: Tensor, precision: torch.dtype) -> Except
     return None
 
 
-def compile_or_say(
+def try_compile(
     network: nn.Module,
     image: Tensor,
     precision: torch.dtype,

@@ -16,27 +16,27 @@ from hourglass.core.arrays import RGB
 from hourglass.core.files import write_atomically
 from hourglass.core.skeleton import SKELETONS
 from hourglass.core.structs import PersonRecord
+from hourglass.data.loading.augment import Mix
 from hourglass.data.loading.dataset import TrainingCrops, decode_all
-from hourglass.data.loading.draws import Mix
 from hourglass.data.loading.loader import AnyCrops, training_batches, training_windows
 from hourglass.data.loading.mixture import MixedCrops, check_names
 from hourglass.data.loading.photos import TrainingPhotos, decode_photos, photo_batches, photo_px
 from hourglass.data.loading.records import load_records, load_sources
 from hourglass.data.packs.open_pack import open_set
-from hourglass.data.packs.stream import StreamedCrops
+from hourglass.data.packs.shards import StreamedCrops
 from hourglass.models.deeppose import DeepPose
 from hourglass.models.people_finder import SKELETON as FINDER_SKELETON
 from hourglass.recipe.recipe import Recipe, recipe_to_yaml
 from hourglass.training.cascade import begin_stage, fit_displacements, set_displacements
 from hourglass.training.logs import Row, RunLog, read_rows
 from hourglass.training.ranks import (
-    agree,
+    check_same_facts,
     data_facts,
+    explain_lost_rank,
     local_ranks,
-    losing_another_explained,
+    on_every_rank,
     recipe_facts,
     share_buffers,
-    together,
 )
 from hourglass.training.setup import Interrupted as Interrupted
 from hourglass.training.setup import TrainingError as TrainingError
@@ -48,8 +48,14 @@ from hourglass.training.state import METRIC as METRIC
 from hourglass.training.state import Trainer, set_up
 from hourglass.training.step import Meter, train_step
 from hourglass.training.terms import AnyBatch
-from hourglass.training.validate import Validation, share_of, validate
-from hourglass.training.validate_finder import PhotoValidation, photo_facts, validate_finder
+from hourglass.training.validate import (
+    PhotoValidation,
+    Validation,
+    photo_facts,
+    share_of,
+    validate,
+    validate_finder,
+)
 from hourglass.weights.checkpoint import save_weights
 from hourglass.weights.load import load_photos
 
@@ -89,10 +95,10 @@ def train(
     """
     check_folder(out, out / CHECKPOINT, resume)
     fabric = launch(recipe, accelerator, devices)
-    with losing_another_explained(fabric, out / CHECKPOINT):
-        agree(fabric, recipe_facts(recipe, precision_of(recipe, fabric.device)))
-        people, validation = together(fabric, lambda: _load(recipe, fabric.world_size))
-        agree(fabric, _facts(people, validation) | {"people to train on": len(people)})
+    with explain_lost_rank(fabric, out / CHECKPOINT):
+        check_same_facts(fabric, recipe_facts(recipe, precision_of(recipe, fabric.device)))
+        people, validation = on_every_rank(fabric, lambda: _load(recipe, fabric.world_size))
+        check_same_facts(fabric, _facts(people, validation) | {"people to train on": len(people)})
         plan = plan_run(recipe, len(people))
         if isinstance(people, TrainingPhotos):
             skeleton = FINDER_SKELETON
@@ -100,8 +106,8 @@ def train(
             skeleton = people.everybody[0].skeleton if isinstance(people, TrainingCrops) else people.skeleton
         trainer = set_up(fabric, recipe, plan, skeleton, out, name)
         if resume:
-            together(fabric, lambda: _resume(trainer))
-            agree(fabric, {"the checkpoint's step": trainer.step})
+            on_every_rank(fabric, lambda: _resume(trainer))
+            check_same_facts(fabric, {"the checkpoint's step": trainer.step})
         _run(trainer, people, validation, stop_after, watch)
     return out / BEST
 
@@ -209,11 +215,11 @@ def _run(
         )
         # The processes of one machine share its memory.
         limit_gb, workers = recipe.data.cache_gb / local_ranks(fabric), recipe.data.workers
-        crops = together(fabric, lambda: _crops(people, recipe, limit_gb))
+        crops = on_every_rank(fabric, lambda: _crops(people, recipe, limit_gb))
         val_images: Sequence[Sequence[RGB] | None] = []
         if isinstance(validation, Validation):
             sets = validation.sets
-            val_images = together(
+            val_images = on_every_rank(
                 fabric, lambda: [decode_all(_own(fabric, some), limit_gb, workers) for some in sets]
             )
         _fit(trainer, crops, validation, val_images, log, stop_after)

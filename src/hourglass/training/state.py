@@ -18,14 +18,12 @@ from torch.utils.checkpoint import checkpoint
 from hourglass.core.skeleton import Skeleton
 from hourglass.models.build import build_network, channels_last
 from hourglass.models.deeppose import DeepPose
-from hourglass.models.resnet import ResNetEncoder
+from hourglass.models.layers import ResNetEncoder
 from hourglass.recipe.recipe import LOADER_ONLY, Recipe, recipe_to_yaml
 from hourglass.training.cascade import begin_stage, stage_of
-from hourglass.training.compiling import compile_or_say
-from hourglass.training.optim import Ema, make_optimiser
-from hourglass.training.ranks import everywhere, together
-from hourglass.training.setup import RunPlan, check_same_recipe, precision_of
-from hourglass.training.sync_norm import synchronise_batch_norm
+from hourglass.training.compiling import try_compile
+from hourglass.training.ranks import on_every_rank, synchronise_batch_norm, true_on_every_rank
+from hourglass.training.setup import Ema, RunPlan, check_same_recipe, make_optimiser, precision_of
 from hourglass.weights.checkpoint import load_checkpoint, save_checkpoint
 from hourglass.weights.convert.torchvision_resnet import encoder_state
 from hourglass.weights.facts import WeightFacts, WeightsError
@@ -60,7 +58,7 @@ def _twice(hourglass: nn.Module, forward: Callable[..., Any]) -> Callable[..., A
     norms = [m for m in hourglass.modules() if isinstance(m, _BatchNorm)]
 
     @contextmanager
-    def statistics_stand_still() -> Iterator[None]:
+    def frozen_statistics() -> Iterator[None]:
         # The first pass has counted this batch already. With a momentum of 0 and a counter that nobody reads
         # the second one computes the very same and leaves no trace.
         before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
@@ -74,7 +72,7 @@ def _twice(hourglass: nn.Module, forward: Callable[..., Any]) -> Callable[..., A
                 norm.momentum, norm.num_batches_tracked = momentum, counter
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), statistics_stand_still()
+        return nullcontext(), frozen_statistics()
 
     def run(*inputs: Any) -> Any:
         if not hourglass.training:
@@ -170,12 +168,12 @@ def set_up(
     Raises WeightsError when `train.init` or `train.encoder` names weights that don't fit.
     """
     facts = facts_of(recipe, skeleton, name)
-    network = together(fabric, lambda: _first_network(recipe, skeleton))
+    network = on_every_rank(fabric, lambda: _first_network(recipe, skeleton))
     averaged = build_network(recipe.network, skeleton, recipe.data.mean, recipe.data.std)
     if recipe.train.channels_last:
         network, averaged = channels_last(network), channels_last(averaged)
     averaged.to(fabric.device).eval().requires_grad_(False)
-    network = _sped_up(fabric, recipe, network.to(fabric.device))
+    network = _compiled(fabric, recipe, network.to(fabric.device))
     optimiser = make_optimiser(network, recipe.optimiser)
     wrapped, optimiser = fabric.setup(network, optimiser)
     return Trainer(
@@ -236,7 +234,7 @@ def _for_joints(old: Tensor, new: Tensor, have: Skeleton, skeleton: Skeleton) ->
     return made
 
 
-def _sped_up(fabric: Fabric, recipe: Recipe, network: nn.Module) -> nn.Module:
+def _compiled(fabric: Fabric, recipe: Recipe, network: nn.Module) -> nn.Module:
     """The network with what the recipe wants done inside it; its weights keep their names."""
     train = recipe.train
     if train.sync_batch_norm:
@@ -246,12 +244,12 @@ def _sped_up(fabric: Fabric, recipe: Recipe, network: nn.Module) -> nn.Module:
         shape = (crops, 3, recipe.data.input_px, recipe.data.input_px)
         image = torch.zeros(shape, dtype=torch.uint8, device=fabric.device)
         layout = torch.channels_last if train.channels_last else torch.contiguous_format
-        compile_or_say(
+        try_compile(
             network,
             image.contiguous(memory_format=layout),
             precision_of(recipe, fabric.device),
             train.cuda_graphs,
-            partial(everywhere, fabric),
+            partial(true_on_every_rank, fabric),
             log.warning if fabric.is_global_zero else lambda _: None,
         )
     if train.checkpoint_hourglasses:

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hourglass.training.optim import lr_factor, set_lr, total_norm
-from hourglass.training.setup import TrainingError
+from hourglass.training.setup import TrainingError, lr_factor, set_lr, total_norm
 from hourglass.training.state import Trainer
 from hourglass.training.terms import AnyBatch, Moment, label_totals, loss_terms
 

@@ -15,10 +15,14 @@ from hourglass.models import heatmap
 from hourglass.models.deeppose import DeepPose
 from hourglass.models.spatial_softmax import LEAST_SHARE, cross_entropy, scheduled_truth
 from hourglass.recipe.recipe import Recipe, TargetRecipe
-from hourglass.training.adaptive_weights import adaptive_weights
 from hourglass.training.cascade import training_inputs, training_weight
-from hourglass.training.center_loss import center_loss
-from hourglass.training.losses import coordinate_loss, heatmap_loss, joint_losses
+from hourglass.training.losses import (
+    adaptive_weights,
+    center_loss,
+    coordinate_loss,
+    heatmap_loss,
+    joint_losses,
+)
 
 _CHAINED_STRIDE = 8
 """Input pixels per heatmap cell of a chained network's answer."""

@@ -1,5 +1,6 @@
 """Validation: every process answers its share of the people, and all of them know the score."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +11,15 @@ import torch
 
 from hourglass.core.arrays import RGB
 from hourglass.core.structs import PersonRecord
+from hourglass.data.formats.photos import PhotoRecord
+from hourglass.data.loading.ahead import ahead
+from hourglass.data.loading.photos import read_reduced
 from hourglass.evaluation.evaluate import Predictions, predict_records, score
+from hourglass.evaluation.finding import FindingCurve, curve_of
+from hourglass.inference.detection.centers import whole_view
+from hourglass.inference.people import PeopleFinder
 from hourglass.training.logs import RunLog
-from hourglass.training.ranks import share_buffers, sum_over_ranks
+from hourglass.training.ranks import gather, share_buffers, sum_over_ranks
 from hourglass.training.state import BEST, METRIC, Trainer
 from hourglass.weights.checkpoint import save_weights
 
@@ -121,14 +128,111 @@ def validate(
             for title, scored, by_joint in zip(validation.titles, scores, joints, strict=True)
         }
     log.write({**row, "seconds": time.perf_counter() - began})
-    # Where nobody could be scored the latest weights are the best that are known.
+    measured: dict[str, Any] = {METRIC: value, "on": ", ".join(validation.titles)}
+    if len(scores) > 1:
+        measured |= {t: scored["mean"] for t, scored in zip(validation.titles, scores, strict=True)}
+    _keep_best(trainer, value, measured)
+
+
+def _keep_best(trainer: Trainer, value: float | None, measured: dict[str, Any]) -> None:
+    """Save the averaged weights if their score is the best so far.
+
+    Where nobody could be scored the latest weights are the best that are known.
+    """
     if value is None or value > trainer.best:
         trainer.best = trainer.best if value is None else value
         if trainer.fabric.is_global_zero:
-            measured: dict[str, Any] = {METRIC: value, "on": ", ".join(validation.titles)}
-            if len(scores) > 1:
-                measured |= {t: scored["mean"] for t, scored in zip(validation.titles, scores, strict=True)}
-            save_weights(
-                trainer.out / BEST, trainer.ema.network.state_dict(), replace(trainer.facts, metrics=measured)
-            )
+            facts = replace(trainer.facts, metrics=measured)
+            save_weights(trainer.out / BEST, trainer.ema.network.state_dict(), facts)
     trainer.fabric.barrier()
+
+
+FALSE_PER_PHOTO = 0.25
+"""The threshold is the one at which so many boxes a photo are false."""
+LEAST_SCORE = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoValidation:
+    """Photos of one or several data sets.
+
+    Args:
+        titles: what to call each set.
+        sets: their photos.
+    """
+
+    titles: tuple[str, ...]
+    sets: tuple[tuple[PhotoRecord, ...], ...]
+
+    def __len__(self) -> int:
+        return sum(len(photos) for photos in self.sets)
+
+    @property
+    def photos(self) -> list[PhotoRecord]:
+        """All of them, set after set."""
+        return [photo for photos in self.sets for photo in photos]
+
+
+def photo_facts(train: Sequence[PhotoRecord], val: Sequence[PhotoRecord]) -> dict[str, Any]:
+    """What must be the same on every process of the photos that it has read."""
+    facts: dict[str, Any] = {}
+    for what, photos in (("training", train), ("validation", val)):
+        digest = hashlib.sha256()
+        for photo in photos:
+            digest.update(f"{photo.image_id}\n{photo.partial}\n".encode())
+            digest.update(photo.people.tobytes() + photo.unsure.tobytes())
+        facts[f"{what} photos"] = len(photos)
+        facts[f"the digest of the {what} photos"] = digest.hexdigest()[:12]
+    return facts
+
+
+def find_shared(trainer: Trainer, photos: Sequence[PhotoRecord]) -> FindingCurve:
+    """How well the averaged weights find people, the same on every process; each looks at its share."""
+    fabric, facts = trainer.fabric, trainer.facts
+    share_buffers(fabric, trainer.ema.network)
+    finder = PeopleFinder(trainer.ema.network, facts, LEAST_SCORE, fabric.device, trainer.precision)
+    own = range(fabric.global_rank, len(photos), fabric.world_size)
+    read = ahead(
+        lambda row: whole_view(read_reduced(photos[row], 2 * facts.input_px), facts.input_px)[0],
+        list(own),
+        trainer.recipe.data.workers,
+    )
+    found = {
+        row: finder.in_view(view, photos[row].width, photos[row].height)
+        for row, view in zip(own, read, strict=True)
+    }
+    everywhere = {row: answer for part in gather(fabric, found) for row, answer in part.items()}
+    return curve_of([everywhere[row] for row in range(len(photos))], photos)
+
+
+def validate_finder(trainer: Trainer, validation: PhotoValidation, log: RunLog) -> None:
+    """Measure the averaged weights and keep them when they are the best by the mean over the sets."""
+    began = time.perf_counter()
+    curves = [find_shared(trainer, photos) for photos in validation.sets]
+    sizes = ["large" if curve.people["large"] else "all" for curve in curves]
+    found = [curve.at_false(FALSE_PER_PHOTO, size) for curve, size in zip(curves, sizes, strict=True)]
+    recalls = [100 * recall for recall, _ in found]
+    known = [recall for recall in recalls if np.isfinite(recall)]
+    value = round(sum(known) / len(known), 3) if known else None
+    row: dict[str, Any] = {
+        "kind": "val",
+        "step": trainer.step,
+        "epoch": trainer.step / trainer.plan.per_epoch,
+        trainer.metric: value,
+    }
+    sources = {
+        title: {
+            trainer.metric: round(recall, 3) if np.isfinite(recall) else None,
+            "threshold": round(threshold, 4),
+        }
+        for title, (_, threshold), recall in zip(validation.titles, found, recalls, strict=True)
+    }
+    log.write({**row, "sources": sources, "seconds": time.perf_counter() - began})
+    thresholds = [threshold for _, threshold in found]
+    measured = {
+        trainer.metric: value,
+        "on": ", ".join(validation.titles),
+        "threshold": round(sum(thresholds) / len(thresholds), 4),
+        "sources": sources,
+    }
+    _keep_best(trainer, value, measured)

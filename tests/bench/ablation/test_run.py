@@ -19,7 +19,7 @@ from hourglass.data.loading.records import load_records
 from hourglass.evaluation.evaluate import people_of, predict_records, score
 from hourglass.evaluation.metrics.protocols import JHU_SLIDES
 from hourglass.evaluation.metrics.scores import evaluate_protocol
-from hourglass.models.size import trainable_parameters
+from hourglass.models.parts import trainable_parameters
 from hourglass.recipe.network import RecipeError
 from hourglass.training.loop import LAST, Interrupted, train
 from hourglass.weights.load import load_network

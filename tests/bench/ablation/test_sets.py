@@ -6,7 +6,7 @@ import pytest
 from hourglass.bench.ablation.sets import AblationSet, Claim, Design, bundled_sets, load_set
 from hourglass.core.skeleton import FLIC11, LSP14
 from hourglass.models.build import build_network
-from hourglass.models.size import trainable_parameters
+from hourglass.models.parts import trainable_parameters
 from hourglass.recipe.network import RecipeError
 
 TWO = (Design("One"), Design("Two", ("network.stacks=1",)))
@@ -49,7 +49,7 @@ def test_the_sets_on_flic_are_those_on_leeds_with_three_seeds(name: str) -> None
         assert (other.target, other.optimiser) == (one.target, one.optimiser)
         assert (other.data.name, other.data.input_px) == ("flic", 128)
     baseline = load_set("mssh").designs[0]
-    assert load_set("mssh").load(baseline, 0).network.stem == "wide"  # as lspet_mssh_baseline
+    assert load_set("mssh").load(baseline, 0).network.stem == "wide"  # as mpii_mssh_baseline
 
 
 def test_designs_of_equal_capacity_have_equal_capacity() -> None:

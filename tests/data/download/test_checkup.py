@@ -11,7 +11,7 @@ import pytest
 import scipy.io
 
 from hourglass.data.download.checkup import Report, check, mismatch
-from hourglass.data.download.sources import AP10K, COCO, FLIC, LSPET, MPII, Part, RemoteFile, Source
+from hourglass.data.download.sources import AP10K, COCO, FLIC, LSPET, MPII, DataSource, RemoteFile, SplitSize
 
 
 def lspet_folder(root: Path, people: int, photos: Iterable[int]) -> Path:
@@ -26,7 +26,7 @@ def lspet_folder(root: Path, people: int, photos: Iterable[int]) -> Path:
     return root
 
 
-def small(source: Source, *parts: Part) -> Source:
+def small(source: DataSource, *parts: SplitSize) -> DataSource:
     return replace(source, parts=parts)
 
 
@@ -37,7 +37,7 @@ def counts(report: Report) -> list[tuple[str, int, int, int]]:
 def test_a_whole_data_set_is_told_as_such(tmp_path: Path) -> None:
     root = lspet_folder(tmp_path / "lspet", 3, (1, 2, 3))
     (root / "images" / "of_mine.jpg").write_bytes(b"")
-    report = check(small(LSPET, Part("train", 3, 3)), root)
+    report = check(small(LSPET, SplitSize("train", 3, 3)), root)
     assert report.whole
     assert counts(report) == [("train", 3, 3, 3)]
     assert report.splits[0].annotations == "joints.mat"
@@ -53,7 +53,7 @@ def test_part_of_a_data_set_is_counted(tmp_path: Path) -> None:
 
 
 def test_a_missing_picture_is_a_difference(tmp_path: Path) -> None:
-    report = check(small(LSPET, Part("train", 3, 3)), lspet_folder(tmp_path / "lspet", 3, (1, 3)))
+    report = check(small(LSPET, SplitSize("train", 3, 3)), lspet_folder(tmp_path / "lspet", 3, (1, 3)))
     assert counts(report) == [("train", 3, 3, 2)]
     assert not report.whole
 
@@ -63,14 +63,14 @@ def test_people_without_a_labelled_joint_do_not_count(tmp_path: Path) -> None:
     joints = scipy.io.loadmat(root / "joints.mat")["joints"]
     joints[:, 2, 1] = 0
     scipy.io.savemat(root / "joints.mat", {"joints": joints})
-    report = check(small(LSPET, Part("train", 3, 3)), root)
+    report = check(small(LSPET, SplitSize("train", 3, 3)), root)
     assert counts(report) == [("train", 2, 3, 3)]
     assert not report.whole
 
 
 def test_too_many_people_are_no_whole_data_set_either(tmp_path: Path) -> None:
     root = lspet_folder(tmp_path / "lspet", 4, (1, 2, 3, 4))
-    assert not check(small(LSPET, Part("train", 3, 3)), root).whole
+    assert not check(small(LSPET, SplitSize("train", 3, 3)), root).whole
 
 
 def test_what_cannot_be_counted_is_told_not_raised(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_cannot_be_counted_is_told_not_raised(tmp_path: Path) -> None:
 def test_annotations_without_pictures(tmp_path: Path) -> None:
     root = lspet_folder(tmp_path / "lspet", 3, ())
     (root / "images").rmdir()
-    [split] = check(small(LSPET, Part("train", 3, 3)), root).splits
+    [split] = check(small(LSPET, SplitSize("train", 3, 3)), root).splits
     assert (split.people, split.present) == (3, 0)
     assert split.problem == "no pictures: there is no folder images"
 
@@ -126,7 +126,7 @@ def test_files_are_told_apart(tmp_path: Path) -> None:
         table_of(content, "gone.zip", unpacks=("joints.mat", "more/")),
         table_of(content, "extra.zip", extra=True),
     )
-    source = replace(small(LSPET, Part("train", 3, 3)), files=files)
+    source = replace(small(LSPET, SplitSize("train", 3, 3)), files=files)
     report = check(source, root)
     states = {state.name: state.state for state in report.files}
     assert list(states.values()) == ["ok", "wrong", "wrong", "unproven", "ok", "missing", "missing"]
@@ -201,7 +201,7 @@ def test_animals_are_counted_over_all_species(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for n in range(2):
         (tmp_path / "data" / f"{n}.jpg").write_bytes(b"")
-    report = check(small(AP10K, *(Part(split, 3, 2) for split in ("train", "val", "test"))), tmp_path)
+    report = check(small(AP10K, *(SplitSize(split, 3, 2) for split in ("train", "val", "test"))), tmp_path)
     assert report.whole
 
 
@@ -217,7 +217,7 @@ def test_hrnets_files_are_one_split_each(tmp_path: Path) -> None:
     (tmp_path / "annot" / "valid.json").write_text(json.dumps([hrnet_row("c.jpg")]))
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "b.jpg").write_bytes(b"")
-    report = check(small(MPII, Part("train", 3, 2), Part("val", 1, 1)), tmp_path)
+    report = check(small(MPII, SplitSize("train", 3, 2), SplitSize("val", 1, 1)), tmp_path)
     assert counts(report) == [("train", 3, 2, 1), ("val", 1, 1, 0)]
 
 

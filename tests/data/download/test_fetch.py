@@ -15,7 +15,7 @@ import pytest
 from file_server import CONTENT, Shelf, served
 from hourglass.data.download import fetch as module
 from hourglass.data.download.fetch import FetchError, TermsNotAccepted, download, fetch
-from hourglass.data.download.sources import LSPET, RemoteFile, Source
+from hourglass.data.download.sources import LSPET, DataSource, RemoteFile
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
         yield made
 
 
-def source_of(*files: RemoteFile) -> Source:
+def source_of(*files: RemoteFile) -> DataSource:
     return replace(LSPET, files=files)
 
 

@@ -13,12 +13,12 @@ from hourglass.data.download.sources import (
     LSPET,
     MPII,
     SOURCES,
+    DataSource,
     RemoteFile,
-    Source,
     find,
     readable,
 )
-from hourglass.data.formats import flic, lsp, lspet, mpii
+from hourglass.data.formats import flic, lsp, mpii
 from hourglass.recipe.data import DATASETS
 
 DOCS = Path(__file__).parents[3] / "docs" / "datasets.md"
@@ -38,7 +38,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 
 
 @EACH_SOURCE
-def test_each_is_read_by_a_reader_of_ours(source: Source) -> None:
+def test_each_is_read_by_a_reader_of_ours(source: DataSource) -> None:
     assert source.kind in DATASETS
     assert source.terms.endswith(".")
     assert str(source.year) in source.paper
@@ -59,14 +59,14 @@ def test_the_number_of_joints_is_the_readers() -> None:
 def test_the_splits_are_the_readers() -> None:
     assert [part.split for part in MPII.parts] == list(mpii.SPLITS)
     assert [part.split for part in FLIC.parts] == list(flic.SPLITS)
-    for source, splits in ((LSP, lsp.SPLITS), (LSPET, lspet.SPLITS)):
+    for source, splits in ((LSP, lsp.LSP.splits), (LSPET, lsp.LSPET.splits)):
         for part in source.parts:
             first, last = splits[part.split]
             assert part.people == part.pictures == last - first + 1
 
 
 @EACH_FILE
-def test_a_file_has_an_address_and_a_place_below_the_folder(source: Source, file: RemoteFile) -> None:
+def test_a_file_has_an_address_and_a_place_below_the_folder(source: DataSource, file: RemoteFile) -> None:
     assert urlsplit(file.address).scheme in ("http", "https")
     assert " " not in file.address
     assert file.seen
@@ -78,7 +78,7 @@ def test_a_file_has_an_address_and_a_place_below_the_folder(source: Source, file
 
 
 @EACH_FILE
-def test_checksums_look_like_some_and_say_where_they_come_from(source: Source, file: RemoteFile) -> None:
+def test_checksums_look_like_some_and_say_where_they_come_from(source: DataSource, file: RemoteFile) -> None:
     assert re.fullmatch(r"([0-9a-f]{64})?", file.sha256)
     assert re.fullmatch(r"([0-9a-f]{32})?", file.md5)
     assert file.size is None or file.size > 0
@@ -87,7 +87,9 @@ def test_checksums_look_like_some_and_say_where_they_come_from(source: Source, f
 
 
 @EACH_FILE
-def test_without_a_checksum_nothing_is_fetched_over_an_open_line(source: Source, file: RemoteFile) -> None:
+def test_without_a_checksum_nothing_is_fetched_over_an_open_line(
+    source: DataSource, file: RemoteFile
+) -> None:
     proven = file.sha256 or file.md5
     assert proven or file.by_hand or file.address.startswith("https://")
 
@@ -97,14 +99,14 @@ def test_sizes_are_told_in_decimal_units() -> None:
     assert told == ["0 bytes", "999 bytes", "1.0 kB", "815.6 MB", "19.3 GB"]
 
 
-def overview_row(source: Source) -> str:
+def overview_row(source: DataSource) -> str:
     people, pictures = (sum(getattr(part, what) for part in source.parts) for what in ("people", "pictures"))
     title = f"[{source.title}]({source.home}), {source.year}"
     cells = (f"`{source.name}`", title, f"{people:,}", f"{pictures:,}", str(source.joints), source.licence)
     return f"| {' | '.join(cells)} |"
 
 
-def file_row(source: Source, file: RemoteFile) -> str:
+def file_row(source: DataSource, file: RemoteFile) -> str:
     checksum = "SHA-256" if file.sha256 else "MD5" if file.md5 else "unknown"
     how = "by hand" if file.by_hand else "`get`"
     how += ", with --only" if file.extra else ""
@@ -117,7 +119,7 @@ def test_the_page_has_the_table_and_no_other_rows() -> None:
 
 
 @EACH_SOURCE
-def test_the_page_has_terms_and_layout(source: Source) -> None:
+def test_the_page_has_terms_and_layout(source: DataSource) -> None:
     text = " ".join(DOCS.read_text(encoding="utf-8").split())
     assert source.terms in text
     for path, _ in source.layout:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hourglass.data.download import unpack as module
-from hourglass.data.download.unpack import ArchiveError, unpack
+from hourglass.data.download import fetch as module
+from hourglass.data.download.fetch import ArchiveError, unpack
 
 Make = Callable[..., Path]
 

@@ -14,10 +14,8 @@ import scipy.io
 from hourglass.data.formats.annotation_files import read_annotations
 from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.coco import read_annotations as read_coco
-from hourglass.data.formats.lsp import read_joints as read_lsp
-from hourglass.data.formats.lspet import read_joints as read_lspet
-from hourglass.data.formats.mpii import read_hrnet, read_list
-from hourglass.data.formats.mpii_mat import read_official
+from hourglass.data.formats.lsp import read_lsp, read_lspet
+from hourglass.data.formats.mpii import read_hrnet, read_list, read_official
 from hourglass.data.formats.princeton_hdf5 import read_authors_file
 from hourglass.data.formats.read_files import read_json
 from mpii_forms import hdf5, hrnet, person, write, write_official

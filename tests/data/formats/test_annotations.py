@@ -36,6 +36,8 @@ def people(**changes: Any) -> Annotations:
         "box": np.arange(12.0).reshape(3, 4),
         "area": np.array([4.0, 5, 6]),
         "crowd": np.array([False, False, False]),
+        "image": np.array([0, 1, 0]),
+        "images": 2,
         "weight": np.array([[1.0, 0.5], [0.25, 1], [0, 0.75]]),
         "columns": {"scale": np.array([0.1, 0.2, 0.3]), "name": np.array(["x", "y", "z"], object)},
     }
@@ -103,7 +105,7 @@ def test_every_column_goes_along(rows: Any, wanted: list[int]) -> None:
     assert len(some) == len(wanted)
     for part in fields(Annotations):
         before, after = getattr(whole, part.name), getattr(some, part.name)
-        if part.name in ("file", "form", "what", "skeleton", "tells_hidden", "origin", "sizes"):
+        if part.name in ("file", "form", "what", "skeleton", "tells_hidden", "origin", "sizes", "images"):
             assert after == before
         elif part.name in ("lengths", "columns"):
             assert set(after) == set(before)

@@ -10,7 +10,7 @@ import pytest
 
 from coco_dogs import DOG, content, write
 from hourglass.data.formats.coco import load_records, read_file
-from hourglass.data.formats.coco_boxes import DetectedBoxes, detections_of
+from hourglass.data.formats.photos import DetectedBoxes, detections_of
 
 NAN, INF = float("nan"), float("inf")
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from coco_dogs import DOG, content, dog, write
 from damaged import anything, damaged, or_refusal
 from hourglass.data.formats.coco import CocoFile, load_records, read_file
-from hourglass.data.formats.coco_boxes import detections_of
+from hourglass.data.formats.photos import detections_of
 
 COPIES = [200, pytest.param(2000, marks=pytest.mark.slow)]
 REAL = ["annotations/person_keypoints_train2017.json", "mmpose/test_coco.json"]

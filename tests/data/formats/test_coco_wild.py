@@ -13,7 +13,7 @@ from PIL import Image
 from coco_dogs import DOG, changed, content, dog, write
 from hourglass.data.formats.annotation_files import read_annotations
 from hourglass.data.formats.coco import load_records, read_file
-from hourglass.data.formats.coco_boxes import detections_of
+from hourglass.data.formats.photos import detections_of
 from hourglass.evaluation.scoring.predictions import read_predictions
 from hourglass.evaluation.scoring.truth import read_truth
 

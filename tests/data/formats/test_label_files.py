@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.data.formats.annotation_files import read_annotations
-from hourglass.data.formats.any_file import load_records
+from hourglass.data.formats.annotation_files import load_records, read_annotations
 from hourglass.data.formats.coco import read_annotations as read_coco
 from hourglass.data.formats.sleap import write_frames
 from hourglass.data.loading.records import load_records as records_of_recipe

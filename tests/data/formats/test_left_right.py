@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from hourglass.core.skeleton import FLIC11, LSP14, Skeleton
 from hourglass.data.formats.annotations import Annotations, records
-from hourglass.data.formats.left_right import observer_centric, observer_records, with_sides
+from hourglass.data.formats.skeleton_map import observer_centric, observer_records, with_sides
 
 RIGHT, LEFT = LSP14.joints.index("right_shoulder"), LSP14.joints.index("left_shoulder")
 # LSP's joints in a mirror, written out.

@@ -7,7 +7,9 @@ import pytest
 import scipy.io
 
 from hourglass.core.skeleton import LSP14
-from hourglass.data.formats.lsp import load_records, photo_name, read_joints
+from hourglass.data.formats.lsp import LSP as ARCHIVE
+from hourglass.data.formats.lsp import load_lsp as load_records
+from hourglass.data.formats.lsp import read_lsp as read_joints
 from leeds_archives import LSP
 
 
@@ -77,4 +79,4 @@ def test_the_real_file_is_read_to_the_bit(real_data: Path) -> None:
     np.testing.assert_array_equal(people.keypoints, raw[:2].transpose(2, 1, 0))
     np.testing.assert_array_equal(people.visibility == 1, raw[2].T == 1)
     assert [people.splits.count(split) for split in ("train", "test")] == [1000, 1000]
-    assert people.names[-1] == photo_name(2000) == "im2000.jpg"
+    assert people.names[-1] == ARCHIVE.photo_name(2000) == "im2000.jpg"

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hourglass.data.formats.lsp_lspet import load_records
+from hourglass.data.formats.lsp import load_both as load_records
 from leeds_archives import LSP, LSPET
 
 

@@ -9,7 +9,8 @@ import scipy.io
 from PIL import Image
 
 from hourglass.core.skeleton import LSP14
-from hourglass.data.formats.lspet import load_records, read_joints
+from hourglass.data.formats.lsp import load_lspet as load_records
+from hourglass.data.formats.lsp import read_lspet as read_joints
 from leeds_archives import LSPET, Joints
 
 

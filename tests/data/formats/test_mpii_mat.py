@@ -9,7 +9,7 @@ import scipy.io
 
 from hourglass.core.skeleton import MPII16
 from hourglass.data.formats.annotations import Annotations
-from hourglass.data.formats.mpii_mat import read_official, validation_people
+from hourglass.data.formats.mpii import read_official, validation_people
 
 NOTHING = np.zeros((0, 0))
 Fields = dict[str, Any]

@@ -15,8 +15,7 @@ import pytest
 import scipy.io
 
 from data.formats.test_mpii_mat import NOTHING, Fields, array, head, marked, picture, placed, point, write
-from hourglass.data.formats.mpii import read_list
-from hourglass.data.formats.mpii_mat import read_official, validation_people
+from hourglass.data.formats.mpii import read_list, read_official, validation_people
 from hourglass.data.formats.read_files import read_mat
 
 REAL = Path(os.environ.get("HOURGLASS_DATA", "")) / "mpii"

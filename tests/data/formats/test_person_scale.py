@@ -167,7 +167,7 @@ def test_the_references_and_how_well_they_do_on_mpii(real_data: Path) -> None:
 
 @pytest.mark.realdata
 def test_limbs_against_the_box_on_lsp(real_data: Path) -> None:
-    people = lsp.read_joints(real_data / "lsp" / "joints.mat")
+    people = lsp.read_lsp(real_data / "lsp" / "joints.mat")
     by_limbs = with_crop(people, "limbs")
     ratio = by_limbs.side_px / people.side_px
     assert np.corrcoef(by_limbs.side_px, people.side_px)[0, 1] == pytest.approx(0.91, abs=0.005)

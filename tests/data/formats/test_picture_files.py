@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from hourglass.data.formats.picture_files import find_pictures
+from hourglass.data.formats.read_files import find_pictures
 
 
 @pytest.mark.parametrize(

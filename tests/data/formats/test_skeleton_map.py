@@ -7,7 +7,7 @@ import pytest
 
 from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16, Skeleton
 from hourglass.data.formats.annotations import Annotations
-from hourglass.data.formats.lsp import read_joints
+from hourglass.data.formats.lsp import read_lsp as read_joints
 from hourglass.data.formats.skeleton_map import describe_map, map_skeleton
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from hourglass.core.skeleton import BODY19, COCO17, LSP14, MPII16, Skeleton
 from hourglass.core.structs import PersonRecord
+from hourglass.data.loading.augment import Mix, whole_parts
 from hourglass.data.loading.dataset import TrainingCrops
-from hourglass.data.loading.draws import Mix, whole_parts
 from hourglass.data.loading.loader import training_batches, training_keys
 from hourglass.data.loading.mixture import MixedCrops, check_names, in_skeleton
 from hourglass.data.packs.open_pack import open_set
-from hourglass.data.packs.stream import StreamedCrops
+from hourglass.data.packs.shards import StreamedCrops
 from hourglass.recipe.recipe import AugmentRecipe
 from shard_cases import numbered, sharded, small_groups
 

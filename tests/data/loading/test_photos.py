@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hourglass.data.formats.photos import PhotoRecord, read_photos
-from hourglass.data.loading.draws import Mix
+from hourglass.data.loading.augment import Mix
 from hourglass.data.loading.photos import (
     STRIDE,
     Tile,

@@ -11,7 +11,8 @@ from PIL import Image
 
 from hourglass.core.skeleton import LSP14
 from hourglass.core.structs import PersonRecord
-from hourglass.data.packs.open_pack import METADATA_KEY, load_records
+from hourglass.data.packs.open_pack import load_records
+from hourglass.data.packs.pack_file import METADATA_KEY
 from hourglass.data.packs.write_pack import write_pack
 
 

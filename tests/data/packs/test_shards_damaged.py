@@ -158,8 +158,8 @@ def test_an_unknown_split_names_those_inside(folder: Path) -> None:
         ({"facts": {}}, "no 'format'"),
         ({"shards": [{"file": "../people.parquet", "bytes": 1, "people": {}}]}, "is no name of a shard"),
         ({"shards": [{"file": "/etc/passwd", "bytes": 1, "people": {}}]}, "is no name of a shard"),
-        ({"shards": [{"file": "a.parquet", "bytes": -1, "people": {}}]}, "no whole number"),
-        ({"shards": [{"file": "a.parquet", "bytes": 1, "people": {"train": 1.5}}]}, "no whole number"),
+        ({"shards": [{"file": "a.parquet", "bytes": -1, "people": {}}]}, "must be whole numbers"),
+        ({"shards": [{"file": "a.parquet", "bytes": 1, "people": {"train": 1.5}}]}, "must be whole numbers"),
     ],
 )
 def test_a_damaged_index(folder: Path, change: dict[str, Any], message: str) -> None:

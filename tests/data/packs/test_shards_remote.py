@@ -15,8 +15,7 @@ import pytest
 from hourglass.data.loading.loader import training_batches
 from hourglass.data.packs import shards
 from hourglass.data.packs.open_pack import load_records, open_set
-from hourglass.data.packs.shards import ShardError
-from hourglass.data.packs.stream import StreamedCrops
+from hourglass.data.packs.shards import ShardError, StreamedCrops
 from hourglass.recipe.recipe import AugmentRecipe
 from shard_cases import sharded, small_groups
 

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.dataset import TrainingCrops
 from hourglass.data.loading.loader import training_batches, training_windows
-from hourglass.data.packs import stream
+from hourglass.data.packs import shards as stream
 from hourglass.data.packs.open_pack import load_records, open_set
-from hourglass.data.packs.shards import ShardError, ShardSet, open_shard, read_group
-from hourglass.data.packs.stream import StreamedCrops
+from hourglass.data.packs.shards import ShardError, ShardSet, StreamedCrops, open_shard, read_group
 from hourglass.recipe.recipe import AugmentRecipe
 from shard_cases import GROUP, sharded, small_groups
 

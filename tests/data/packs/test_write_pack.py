@@ -17,7 +17,8 @@ from hourglass.core.skeleton import COCO17, LSP14
 from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.images import read_image
 from hourglass.data.packs import write_pack as packing
-from hourglass.data.packs.open_pack import METADATA_KEY, load_records, read_facts
+from hourglass.data.packs.open_pack import load_records, read_facts
+from hourglass.data.packs.pack_file import METADATA_KEY
 from hourglass.data.packs.write_pack import write_pack
 
 
@@ -299,7 +300,7 @@ def test_a_failed_write_keeps_the_old_pack(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_packing_does_not_load_torch() -> None:
-    script = "import hourglass.cli.data, hourglass.data.packs.write_pack, hourglass.data.formats.lspet, "
+    script = "import hourglass.cli.data, hourglass.data.packs.write_pack, hourglass.data.formats.lsp, "
     script += "hourglass.data.formats.coco, sys; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert answer.stdout.strip() == "False", answer.stderr
@@ -308,7 +309,7 @@ def test_packing_does_not_load_torch() -> None:
 @pytest.mark.realdata
 @pytest.mark.skipif("HOURGLASS_DATA" not in os.environ, reason="HOURGLASS_DATA names no folder of data sets")
 def test_real_lspet_packs_below_50_mb(tmp_path: Path) -> None:
-    from hourglass.data.formats.lspet import load_records as lspet_records
+    from hourglass.data.formats.lsp import load_lspet as lspet_records
 
     people = lspet_records(Path(os.environ.get("HOURGLASS_DATA", "")) / "lspet", "all")[::75]
     report = write_pack({"train": people}, tmp_path / "some.parquet")

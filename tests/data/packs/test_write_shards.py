@@ -10,7 +10,7 @@ import pytest
 
 from hourglass.data.packs.open_pack import load_records, open_set, read_facts
 from hourglass.data.packs.shards import open_shard
-from hourglass.data.packs.write_shards import write_shards
+from hourglass.data.packs.write_pack import write_shards
 from shard_cases import numbered, sharded, small_groups
 
 

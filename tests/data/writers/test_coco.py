@@ -15,7 +15,7 @@ from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.coco import parse
 from hourglass.data.writers.coco import restored, to_coco, write_coco
 from hourglass.data.writers.shared import Losses
-from hourglass.data.writers.write import Source, picture_sizes, read_source, write_people
+from hourglass.data.writers.write import ReadPeople, picture_sizes, read_source, write_people
 
 FOUR = Skeleton("four", ("head_top", "neck", "left_hip", "right_hip"), head=("neck", "head_top"))
 
@@ -263,9 +263,9 @@ def test_sizes_of_pictures(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((5, 7, 3), np.uint8))
     people = three()
     with pytest.raises(FileNotFoundError, match=r"1 of the 2 photos of people.x are missing.*b.jpg"):
-        picture_sizes(people, Source(people), tmp_path)
+        picture_sizes(people, ReadPeople(people), tmp_path)
     cv2.imwrite(str(tmp_path / "b.jpg"), np.zeros((9, 2, 3), np.uint8))
-    assert picture_sizes(people, Source(people), tmp_path) == {"a.jpg": (7, 5), "b.jpg": (2, 9)}
+    assert picture_sizes(people, ReadPeople(people), tmp_path) == {"a.jpg": (7, 5), "b.jpg": (2, 9)}
 
 
 @pytest.mark.parametrize("package", ["pycocotools.coco", "faster_coco_eval"])

@@ -16,7 +16,7 @@ from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16, Skeleton
 from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.skeleton_map import map_skeleton
 from hourglass.data.writers.shared import Losses, put
-from hourglass.data.writers.write import Source, read_source, target_of, write_people
+from hourglass.data.writers.write import ReadPeople, read_source, target_of, write_people
 
 
 def two(skeleton: Skeleton = MPII16, form: str = "coco", origin: int = 0, **changed: Any) -> Annotations:
@@ -50,7 +50,7 @@ def flagged(people: Annotations, joint: str, flag: int) -> Annotations:
 
 def written(people: Annotations, file: Path, target: str, lossy: bool = False) -> tuple[Any, list[str]]:
     losses = Losses(lossy)
-    write_people(people, file, target, Source(people), losses, force=True)
+    write_people(people, file, target, ReadPeople(people), losses, force=True)
     return file, losses.notes
 
 
@@ -186,7 +186,7 @@ def test_losing_people_is_refused_unless_asked_for(
         written(people, tmp_path / name, target)
     assert list(tmp_path.iterdir()) == []
     losses = Losses(lossy=True)
-    left = write_people(people, tmp_path / name, target, Source(people), losses)
+    left = write_people(people, tmp_path / name, target, ReadPeople(people), losses)
     assert left.ids.tolist() == [502]
     assert re.match(f"left out {sentence}$", losses.notes[0])
     assert len(read_source(tmp_path / name).people) == 1
@@ -248,7 +248,7 @@ def test_crops_that_readers_would_refuse(tmp_path: Path, target: str, stick_px: 
 def test_flags_and_names_are_lost_with_a_note(tmp_path: Path) -> None:
     people = flagged(two(LSP14, box=np.ones((2, 4)), area=np.ones(2)), "neck", 1)
     losses = Losses()
-    write_people(people, tmp_path / "joints.mat", "lspet", Source(people), losses)
+    write_people(people, tmp_path / "joints.mat", "lspet", ReadPeople(people), losses)
     assert [note.split(" ", 1)[0] for note in losses.notes] == ["boxes", "areas", "hidden", "names", "crops"]
     assert "rename 2 of them, a.jpg to im00001.jpg and so on" in losses.notes[3]
     assert losses.rows == ["a.jpg", "b.jpg"]

@@ -21,7 +21,7 @@ from hourglass.data.formats.coco import parse
 from hourglass.data.formats.coco import read_annotations as read_coco
 from hourglass.data.writers.coco import restored, to_coco
 from hourglass.data.writers.shared import Losses
-from hourglass.data.writers.write import Source, read_source, write_people
+from hourglass.data.writers.write import ReadPeople, read_source, write_people
 
 # Form, --to, file name, skeletons with their origin.
 NATIVE = {
@@ -31,8 +31,8 @@ NATIVE = {
     "lsp": ("lsp", "joints.mat", [(LSP14, 1)]),
     "lspet": ("lspet", "joints.mat", [(LSP14, 1)]),
 }
-PER_FILE = ("file", "where", "what")
-"""Fields that name the file they were read from."""
+PER_FILE = ("file", "where", "what", "image", "images")
+"""Fields that tell of the file they were read from."""
 
 
 def assert_same(found: Annotations, wanted: Annotations, but: tuple[str, ...] = ()) -> None:
@@ -69,7 +69,7 @@ def through_coco(people: Annotations) -> Annotations:
 def through(people: Annotations, folder: Path, target: str, name: str) -> Annotations:
     """Written and read again; nothing may be lost on the way."""
     losses = Losses()
-    write_people(people, folder / name, target, Source(people), losses, force=True)
+    write_people(people, folder / name, target, ReadPeople(people), losses, force=True)
     # An HRNet file can't say which split it is.
     return read_source(folder / name).people
 

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hourglass.evaluation.metrics.bootstrap import compare_people, draw_weights, intervals
+from hourglass.evaluation.metrics.scores import compare_people, draw_weights, intervals
 
 
 def share(hits: Any) -> Any:

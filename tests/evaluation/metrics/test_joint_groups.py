@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hourglass.core.skeleton import COCO17, FLIC11, LSP14, MPII16, Skeleton
-from hourglass.evaluation.metrics.joint_groups import SEVEN, group_curves, joint_groups, mean_of_groups
+from hourglass.evaluation.metrics.pck import SEVEN, group_curves, joint_groups, mean_of_groups
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hourglass.data.formats.coco import parse, read_file
+from hourglass.data.formats.coco import CocoFile, parse, read_file
 from hourglass.evaluation.metrics.oks import SUMMARY
 from hourglass.evaluation.metrics.protocols import COCO
 from hourglass.evaluation.metrics.scores import NotApplicable, evaluate_protocol
-from hourglass.evaluation.scoring.coco_results import CocoTruth, read_results, read_truth, truth_of
+from hourglass.evaluation.scoring.truth import read_coco_truth, read_results, truth_of
 from oks_cases import PACKAGES, SIGMAS, annotation, generated, perturbed, theirs
 
 NAN = float("nan")
 
 
-def ours(truth: CocoTruth, results: list[dict[str, Any]]) -> Any:
+def ours(truth: CocoFile, results: list[dict[str, Any]]) -> Any:
     """The ten numbers, 0 to 1."""
     found = read_results(Path("results.json"), results, truth.people.skeleton, truth.keys, truth.categories)
     return evaluate_protocol(COCO, truth.people, detections=found).values / 100
@@ -145,7 +145,7 @@ def test_who_does_not_count_may_lack_an_area_and_gets_that_of_the_box() -> None:
     assert truth.people.area.tolist() == [5000, 1200, 0]
     assert truth.people.box is not None
     assert truth.people.box[2].tolist() == [0, 0, 0, 0]
-    assert truth.person_id.tolist() == [1, 2, 3]
+    assert truth.people.ids.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -199,4 +199,4 @@ def test_scoring_takes_the_first_category_with_keypoints() -> None:
         *content["categories"],
         {"id": 9, "name": "dog", "keypoints": ["nose"]},
     ]
-    assert read_truth(Path("people.json"), content).categories == (1,)
+    assert read_coco_truth(Path("people.json"), content).categories == (1,)

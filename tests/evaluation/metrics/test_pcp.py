@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hourglass.core.skeleton import COCO17, LSP14, MPII16, Skeleton
-from hourglass.evaluation.metrics.pcp import TEN_STICKS, Stick, pcp, sticks_of
+from hourglass.evaluation.metrics.pck import TEN_STICKS, Stick, pcp, sticks_of
 
 # keypoints2sticks of the LSP toolkit, 1-based rows of its 14 joints (and the torso of means).
 TOOLKIT = [(1, 2), (2, 3), (4, 5), (5, 6), (7, 8), (8, 9), (10, 11), (11, 12), (13, 14), ((3, 4), (9, 10))]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hourglass.core.skeleton import COCO17, LSP14, MPII16, Skeleton
+from hourglass.data.formats.annotations import Annotations
 from hourglass.evaluation.metrics.oks import Detections
 from hourglass.evaluation.metrics.protocols import (
     BEARPAW,
@@ -25,7 +26,7 @@ from hourglass.evaluation.metrics.protocols import (
     Protocol,
     protocol,
 )
-from hourglass.evaluation.metrics.scores import NotApplicable, People, evaluate_protocol
+from hourglass.evaluation.metrics.scores import NotApplicable, evaluate_protocol
 
 # Rows of MPII's 16 joints, as the other codes number them.
 RANK, RKNE, RHIP, LHIP, LKNE, LANK, PELV, THRX, NECK, TOP, RWRI, RELB, RSHO, LSHO, LELB, LWRI = range(16)
@@ -40,7 +41,7 @@ PAIRS = {
 NOT_BODY = (PELV, THRX)
 
 
-def crowd_of(seed: int = 0, count: int = 300) -> tuple[People, Any]:
+def crowd_of(seed: int = 0, count: int = 300) -> tuple[Annotations, Any]:
     """MPII people with heads of 20, so that distances in whole pixels hit thresholds exactly."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 300, (count, 16, 2)).astype(float)
@@ -50,11 +51,11 @@ def crowd_of(seed: int = 0, count: int = 300) -> tuple[People, Any]:
     predicted = truth + step[..., None] * np.stack([along, 1 - along], -1)
     visibility = rng.choice([0, 1, 2], (count, 16), p=[0.1, 0.2, 0.7]).astype(np.uint8)
     truth[visibility == 0] = 0
-    return People(MPII16, truth, visibility, True, {"head": np.full(count, 20.0)}), predicted
+    return Annotations.of(MPII16, truth, visibility, True, {"head": np.full(count, 20.0)}), predicted
 
 
 def per_joint(
-    people: People, predicted: Any, threshold: float, strict: bool
+    people: Annotations, predicted: Any, threshold: float, strict: bool
 ) -> tuple[list[float], list[int]]:
     """Percent right and how many counted, joint by joint, in loops."""
     shares, counts = [], []
@@ -133,7 +134,7 @@ def test_the_official_toolkit() -> None:
     np.testing.assert_allclose(100 * score.curve[1], curves)
 
 
-def on_coco(seed: int, count: int) -> tuple[People, Any]:
+def on_coco(seed: int, count: int) -> tuple[Annotations, Any]:
     """COCO people in crops of 40 to 200 px, with whole distances: a twentieth of a crop is 2 to 10."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 300, (count, 17, 2)).astype(float)
@@ -141,10 +142,10 @@ def on_coco(seed: int, count: int) -> tuple[People, Any]:
     predicted = truth + step[..., None] * np.stack([along, 1 - along], -1)
     visibility = rng.choice([0, 1, 2], (count, 17), p=[0.4, 0.2, 0.4]).astype(np.uint8)
     crops = np.asarray(20 * rng.integers(2, 11, count), np.float64)
-    return People(COCO17, truth, visibility, True, {"crop": crops}), predicted
+    return Annotations.of(COCO17, truth, visibility, True, {"crop": crops}), predicted
 
 
-def slides_pck(people: People, predicted: Any, batch: int = 16) -> float:
+def slides_pck(people: Annotations, predicted: Any, batch: int = 16) -> float:
     """As the code goes: distances in heatmap cells over a tenth of the heatmap, below 0.5, batch by batch."""
     cells, total, weight = 64, 0.0, 0
     for start in range(0, len(people), batch):
@@ -182,7 +183,7 @@ def test_the_slides_pck_by_hand() -> None:
     predicted[4:16, 0, 1] += 4.9
     predicted[16, 16] += 40  # the right ankle, row 16, doesn't count
     predicted[16, 5] += 40
-    people = People(COCO17, truth, visibility, True, {"crop": np.full(17, 100.0)})
+    people = Annotations.of(COCO17, truth, visibility, True, {"crop": np.full(17, 100.0)})
     score = evaluate_protocol(JHU_SLIDES, people, predicted)
     # Batches: (0.75) of one kind; (1 + 0) / 2 of two kinds. Weighed by kinds: (0.75 + 1.0) / 3.
     assert score["PCK@0.05 of the crop", "Mean"] == pytest.approx(100 * 1.75 / 3)
@@ -236,14 +237,14 @@ def test_the_princeton_demo_leaves_out_joints_at_the_border() -> None:
 )
 def test_exactly_at_the_threshold(rules: Any, right: bool) -> None:
     truth = np.full((1, 16, 2), 50.0)
-    people = People(MPII16, truth, np.full((1, 16), 2, np.uint8), True, {"head": np.array([20.0])})
+    people = Annotations.of(MPII16, truth, np.full((1, 16), 2, np.uint8), True, {"head": np.array([20.0])})
     score = evaluate_protocol(rules, people, truth + np.array([0, 10]))
     assert score["PCKh@0.5", "Mean"] == (100 if right else 0)
 
 
 def test_hrnets_tenth_is_eleven_hundredths() -> None:
     truth = np.full((1, 16, 2), 50.0)
-    people = People(MPII16, truth, np.full((1, 16), 2, np.uint8), True, {"head": np.array([100.0])})
+    people = Annotations.of(MPII16, truth, np.full((1, 16), 2, np.uint8), True, {"head": np.array([100.0])})
     predicted = truth + np.array([10.5, 0])
     assert evaluate_protocol(HRNET, people, predicted)['PCKh"@0.1" (0.11)', "Mean"] == 100
     assert evaluate_protocol(MMPOSE, people, predicted)["PCKh@0.1", "Mean"] == 0
@@ -253,7 +254,7 @@ def test_lsp_pck_as_the_toolkit_computes_it() -> None:
     rng = np.random.default_rng(6)
     truth = rng.uniform(0, 150, (80, 14, 2))
     predicted = truth + rng.normal(0, 15, truth.shape)
-    people = People(LSP14, truth, np.full((80, 14), 2, np.uint8), True)
+    people = Annotations.of(LSP14, truth, np.full((80, 14), 2, np.uint8), True)
     score = evaluate_protocol(LSP_TOOLKIT, people, predicted)
     # 1-based rows 10 and 3 of the toolkit: left shoulder and right hip.
     torso = [math.dist(person[9], person[2]) for person in truth]
@@ -287,7 +288,7 @@ def test_the_pcp_table_merges_sides_and_its_total_does_not() -> None:
     predicted = truth.copy()
     predicted[0, LSP14.index("right_wrist")] += 1000
     score = evaluate_protocol(
-        LSP_TOOLKIT, People(LSP14, truth, np.full((1, 14), 2, np.uint8), True), predicted
+        LSP_TOOLKIT, Annotations.of(LSP14, truth, np.full((1, 14), 2, np.uint8), True), predicted
     )
     wanted = {"Torso": 100, "U.leg": 100, "L.leg": 100, "U.arm": 100, "Forearm": 50, "Head": 100, "Mean": 90}
     check(score, "PCP strict", wanted)
@@ -369,11 +370,8 @@ def test_resampling_is_scoring_the_people_drawn() -> None:
 
 def test_coco_by_way_of_the_protocol() -> None:
     truth = np.random.default_rng(0).uniform(0, 80, (2, 17, 2))
-    people = People(
-        COCO17,
-        truth,
-        np.full((2, 17), 2, np.uint8),
-        True,
+    people = replace(
+        Annotations.of(COCO17, truth, np.full((2, 17), 2, np.uint8)),
         area=np.full(2, 5000.0),
         box=np.zeros((2, 4)),
         crowd=np.zeros(2, bool),
@@ -398,7 +396,7 @@ def test_coco_by_way_of_the_protocol() -> None:
 
 def test_what_a_protocol_needs() -> None:
     people, predicted = crowd_of(13)
-    lsp = People(LSP14, np.zeros((1, 14, 2)), np.zeros((1, 14), np.uint8), True)
+    lsp = Annotations.of(LSP14, np.zeros((1, 14, 2)), np.zeros((1, 14), np.uint8), True)
     with pytest.raises(NotApplicable, match="'lsp14' has no pelvis, thorax"):
         evaluate_protocol(PRINCETON_PYTORCH, lsp, np.zeros((1, 14, 2)))
     with pytest.raises(NotApplicable, match=r"holds no 0\.6 x head box diagonal"):

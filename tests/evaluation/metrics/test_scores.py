@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from hourglass.core.skeleton import FLIC11, LSP14, MPII16, Skeleton
+from hourglass.data.formats.annotations import Annotations
 from hourglass.evaluation.metrics.protocols import BEARPAW, FLIC, HOURGLASS, LENGTHS
-from hourglass.evaluation.metrics.scores import NotApplicable, People, evaluate_protocol, reference
+from hourglass.evaluation.metrics.scores import NotApplicable, evaluate_protocol, reference
 
 
 def test_flic_by_hand() -> None:
@@ -18,7 +19,7 @@ def test_flic_by_hand() -> None:
         predicted[:, FLIC11.index(elbow), 0] = 20, 11
     predicted[:, FLIC11.index("nose")] = 999
     lengths = {"file-torso": np.array([100.0, 50.0])}
-    people = People(FLIC11, truth, np.full((2, 11), 2, np.uint8), True, lengths)
+    people = Annotations.of(FLIC11, truth, np.full((2, 11), 2, np.uint8), True, lengths)
     score = evaluate_protocol(FLIC, people, predicted)
     assert {name: score["PCK@0.2", name] for name in ("Elb", "Wri", "Mean")} == {
         "Elb": 50,
@@ -30,7 +31,7 @@ def test_flic_by_hand() -> None:
 def test_any_skeleton_can_be_measured_by_its_box() -> None:
     hand = Skeleton("hand2", ("wrist", "thumb"))
     truth = np.array([[[0, 0], [30, 10]]], float)
-    people = People(hand, truth, np.full((1, 2), 2, np.uint8), True)
+    people = Annotations.of(hand, truth, np.full((1, 2), 2, np.uint8), True)
     score = evaluate_protocol(HOURGLASS, people, truth + np.array([0, 6]))
     assert score["PCK@0.2", "Mean"] == 100
     assert evaluate_protocol(HOURGLASS, people, truth + np.array([0, 6.1]))["PCK@0.2", "Mean"] == 0
@@ -45,7 +46,7 @@ def test_lengths_by_hand() -> None:
         "left_ankle": (0, -100),
     }.items():
         truth[0, LSP14.index(name)] = point
-    people = People(
+    people = Annotations.of(
         LSP14,
         truth,
         np.full((1, 14), 2, np.uint8),
@@ -79,14 +80,7 @@ def test_what_a_person_scores() -> None:
     predicted[0, :7] = 999
     visibility = np.full((2, 16), 2, np.uint8)
     visibility[1] = 0
-    people = People(MPII16, truth, visibility, True, {"head": np.array([9.0, 9.0])})
+    people = Annotations.of(MPII16, truth, visibility, True, {"head": np.array([9.0, 9.0])})
     # Of the fourteen joints the first seven rows hold six.
     person = evaluate_protocol(BEARPAW, people, predicted).person
     np.testing.assert_allclose(person, [8 / 14, np.nan])
-
-
-def test_people_whose_arrays_disagree() -> None:
-    with pytest.raises(ValueError, match=r"visibility is of \(2, 16\) people and joints, expected \(3, 16\)"):
-        People(MPII16, np.zeros((3, 16, 2)), np.zeros((2, 16), np.uint8), True)
-    with pytest.raises(ValueError, match=r"head lengths are \(2,\), expected \(3,\)"):
-        People(MPII16, np.zeros((3, 16, 2)), np.zeros((3, 16), np.uint8), True, {"head": np.zeros(2)})

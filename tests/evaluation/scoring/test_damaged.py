@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from damaged import anything, damaged, or_refusal
 from hourglass.evaluation.scoring.predictions import read_predictions
-from hourglass.evaluation.scoring.report import Request, score_all
+from hourglass.evaluation.scoring.report import ScoreRequest, score_all
 from hourglass.evaluation.scoring.truth import Truth, read_truth
 
 FLIPS = 40
@@ -82,7 +82,7 @@ def test_damaged_predictions(
             continue
         for table in (found.keypoints, None if found.detections is None else found.detections.keypoints):
             assert table is None or table.shape[1:] == (len(truth.people.skeleton), 2)
-        scored, _ = score_all(Request("coco" if found.keypoints is None else "hourglass"), truth, found)
+        scored, _ = score_all(ScoreRequest("coco" if found.keypoints is None else "hourglass"), truth, found)
         assert scored
     assert refused > FLIPS / 20
 

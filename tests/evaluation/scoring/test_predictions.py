@@ -253,12 +253,12 @@ def test_no_preds_in_the_file(mat: Truth, tmp_path: Path) -> None:
         (lambda t: t.replace("left_wrist_x", "left_paw_x"), "has no column 'left_wrist_x'"),
         (lambda t: t.replace("photo", "tail_x"), "has a column of an unknown joint 'tail_x'"),
         (lambda t: t.replace("photo", "neck_x"), "has the column 'neck_x' twice"),
-        (lambda t: t.replace("0.jpg,", "0.jpg,9,", 1), "row 0 has 35 cells, but the first line names 34"),
+        (lambda t: t.replace("0.jpg,", "0.jpg,9,", 1), "line 2 has 35 cells, but the first line names 34"),
         (
             lambda t: t.replace(",1001", ",x", 1),
-            "row 0: 'person_id' is 'x', not a number",
+            "line 2: 'person_id' is 'x', not a number",
         ),
-        (lambda t: t.replace(",1001", ",1.5", 1), "row 0: 'person_id' is 1.5, not a whole number"),
+        (lambda t: t.replace(",1001", ",1.5", 1), "line 2: 'person_id' is 1.5, not a whole number"),
         (lambda t: t.replace(",1002", ",1001", 1), "two rows have the same person_id"),
         (lambda t: "", "is empty"),
         (lambda t: t.split("\n")[0], "holds predictions of nobody"),
@@ -282,7 +282,7 @@ def test_a_cell_that_is_no_number(mpii: SimpleNamespace, mat: Truth, tmp_path: P
     lines[6] = ",".join(cells)
     file.write_text("\n".join(lines))
     with pytest.raises(
-        ValueError, match=r"bad\.csv: row 5: 'left_wrist_x' is (not a finite number|'.*', not a)"
+        ValueError, match=r"bad\.csv, line 7: 'left_wrist_x' is (not a finite number|'.*', not a)"
     ):
         read_predictions(file, mat)
 

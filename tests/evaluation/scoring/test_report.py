@@ -8,12 +8,12 @@ import pytest
 from hourglass.evaluation.metrics.protocols import LSP_TOOLKIT, PROTOCOLS
 from hourglass.evaluation.metrics.scores import NotApplicable
 from hourglass.evaluation.scoring.predictions import read_predictions
-from hourglass.evaluation.scoring.report import Request, as_report, chosen_protocols, score_all
+from hourglass.evaluation.scoring.report import ScoreRequest, as_report, chosen_protocols, score_all
 from hourglass.evaluation.scoring.truth import read_truth
 
 
 def made(
-    truth_file: Path, predictions: Path, request: Request, against: Path | None = None, split: str = ""
+    truth_file: Path, predictions: Path, request: ScoreRequest, against: Path | None = None, split: str = ""
 ) -> dict[str, Any]:
     truth = read_truth(truth_file, split)
     answers = read_predictions(predictions, truth)
@@ -34,14 +34,14 @@ def test_every_protocol_has_its_place(
         (coco.root / "truth.json", coco.root / "results.json", {"coco"}),
         (coco.root / "truth.json", coco.root / "own.json", {"coco", "jhu-slides", "hourglass"}),
     ):
-        told = made(truth, predictions, Request())
+        told = made(truth, predictions, ScoreRequest())
         assert set(told["protocols"]) == fitting
         assert set(told["left_out"]) == {p.name for p in PROTOCOLS} - fitting
         assert all(told["left_out"].values())
 
 
 def test_lsp_by_hand_of_the_toolkit(lsp: SimpleNamespace) -> None:
-    told = made(lsp.root / "joints.mat", lsp.root / "pred.mat", Request(protocols="lsp-toolkit"))
+    told = made(lsp.root / "joints.mat", lsp.root / "pred.mat", ScoreRequest(protocols="lsp-toolkit"))
     torso = np.linalg.norm(lsp.points[:, 9] - lsp.points[:, 2], axis=1)
     distance = np.linalg.norm(lsp.good - lsp.points, axis=2) / torso[:, None]
     scores = told["protocols"]["lsp-toolkit"]["scores"]["PCK@0.2"]
@@ -52,7 +52,7 @@ def test_lsp_by_hand_of_the_toolkit(lsp: SimpleNamespace) -> None:
 
 
 def test_flic_by_hand(flic: SimpleNamespace) -> None:
-    told = made(flic.root / "valid.h5", flic.root / "good.npy", Request(protocols="flic"))
+    told = made(flic.root / "valid.h5", flic.root / "good.npy", ScoreRequest(protocols="flic"))
     distance = np.linalg.norm(flic.good - flic.points, axis=2) / flic.torso[:, None]
     scores = told["protocols"]["flic"]["scores"]["PCK@0.2"]
     # Shoulders are rows 0 and 3, elbows 1 and 4, wrists 2 and 5; the mean leaves shoulders out.
@@ -61,7 +61,7 @@ def test_flic_by_hand(flic: SimpleNamespace) -> None:
 
 
 def test_another_length_and_other_thresholds(lsp: SimpleNamespace) -> None:
-    request = Request(protocols="lsp-toolkit", length="other-torso", thresholds=(0.15, 0.3))
+    request = ScoreRequest(protocols="lsp-toolkit", length="other-torso", thresholds=(0.15, 0.3))
     told = made(lsp.root / "joints.mat", lsp.root / "pred.mat", request)["protocols"]["lsp-toolkit"]
     torso = np.linalg.norm(lsp.points[:, 8] - lsp.points[:, 3], axis=1)
     distance = np.linalg.norm(lsp.good - lsp.points, axis=2) / torso[:, None]
@@ -70,20 +70,20 @@ def test_another_length_and_other_thresholds(lsp: SimpleNamespace) -> None:
         assert told["scores"][name]["Mean"] == pytest.approx(100 * (distance <= threshold).mean(), abs=6e-4)
     assert told["length"] == "right shoulder to left hip"
     # The protocol itself is as it was.
-    assert chosen_protocols(Request(protocols="lsp-toolkit")) == (LSP_TOOLKIT,)
+    assert chosen_protocols(ScoreRequest(protocols="lsp-toolkit")) == (LSP_TOOLKIT,)
 
 
 def test_only_some_joints(mpii: SimpleNamespace) -> None:
-    whole = made(mpii.root / "valid.h5", mpii.root / "valid-ours.h5", Request(protocols="hrnet"))
+    whole = made(mpii.root / "valid.h5", mpii.root / "valid-ours.h5", ScoreRequest(protocols="hrnet"))
     for only in ("visible", "hidden"):
-        request = Request(protocols="hrnet", only=only)
+        request = ScoreRequest(protocols="hrnet", only=only)
         part = made(mpii.root / "valid.h5", mpii.root / "valid-ours.h5", request)
         assert part["protocols"]["hrnet"]["scores"] == whole["protocols"]["hrnet"][only]
         assert part["protocols"]["hrnet"]["hidden"] is None
 
 
 def test_intervals_hold_the_value_and_shrink_with_people(mpii: SimpleNamespace) -> None:
-    request = Request(protocols="hrnet", draws=200)
+    request = ScoreRequest(protocols="hrnet", draws=200)
     one = made(mpii.root / "valid.h5", mpii.root / "valid-ours.h5", request)["protocols"]["hrnet"]
     for name, value in one["scores"]["PCKh@0.5"].items():
         low, high = one["interval"]["PCKh@0.5"][name]
@@ -92,14 +92,16 @@ def test_intervals_hold_the_value_and_shrink_with_people(mpii: SimpleNamespace) 
     assert 0 < high - low < 20
     again = made(mpii.root / "valid.h5", mpii.root / "valid-ours.h5", request)["protocols"]["hrnet"]
     other = made(
-        mpii.root / "valid.h5", mpii.root / "valid-ours.h5", Request(protocols="hrnet", draws=200, seed=1)
+        mpii.root / "valid.h5",
+        mpii.root / "valid-ours.h5",
+        ScoreRequest(protocols="hrnet", draws=200, seed=1),
     )["protocols"]["hrnet"]
     assert again["interval"] == one["interval"] != other["interval"]
 
 
 def test_a_comparison_of_two_files(mpii: SimpleNamespace) -> None:
     files = (mpii.root / "valid-ours.h5", mpii.root / "detections_our_format.mat")
-    request = Request(protocols="bearpaw", draws=300)
+    request = ScoreRequest(protocols="bearpaw", draws=300)
     told = made(mpii.root / "valid.h5", files[0], request, files[1])["protocols"]["bearpaw"]
     back = made(mpii.root / "valid.h5", files[1], request, files[0])["protocols"]["bearpaw"]
     held = told["against"]
@@ -127,7 +129,7 @@ def test_a_comparison_of_two_files(mpii: SimpleNamespace) -> None:
 
 def test_a_file_against_itself(mpii: SimpleNamespace) -> None:
     file = mpii.root / "valid-ours.h5"
-    told = made(mpii.root / "valid.h5", file, Request(draws=20), file)
+    told = made(mpii.root / "valid.h5", file, ScoreRequest(draws=20), file)
     for one in told["protocols"].values():
         assert one["against"]["same"] == 100
         for table in one["against"]["difference_interval"].values():
@@ -136,7 +138,7 @@ def test_a_file_against_itself(mpii: SimpleNamespace) -> None:
 
 def test_coco_is_drawn_by_pictures(coco: SimpleNamespace) -> None:
     told = made(
-        coco.root / "truth.json", coco.root / "results.json", Request(draws=200), coco.root / "own.json"
+        coco.root / "truth.json", coco.root / "results.json", ScoreRequest(draws=200), coco.root / "own.json"
     )["protocols"]["coco"]
     low, high = told["interval"]["OKS"]["AP"]
     assert low <= told["scores"]["OKS"]["AP"] <= high
@@ -148,24 +150,26 @@ def test_coco_is_drawn_by_pictures(coco: SimpleNamespace) -> None:
 
 
 def test_curves(mpii: SimpleNamespace) -> None:
-    request = Request(protocols="mpii-official", curves=True)
+    request = ScoreRequest(protocols="mpii-official", curves=True)
     one = made(mpii.root / "valid.h5", mpii.root / "valid-ours.h5", request)["protocols"]["mpii-official"]
     curve = dict(zip(one["curve"]["threshold"], one["curve"]["share"], strict=True))
     assert len(curve) == 51
     assert curve[0.5] == one["scores"]["PCKh@0.5"]["Mean"]
     assert curve[0.1] == one["scores"]["PCKh@0.1"]["Mean"]
-    without = made(mpii.root / "valid.h5", mpii.root / "valid-ours.h5", Request(protocols="mpii-official"))
+    without = made(
+        mpii.root / "valid.h5", mpii.root / "valid-ours.h5", ScoreRequest(protocols="mpii-official")
+    )
     assert "curve" not in without["protocols"]["mpii-official"]
 
 
 def test_a_protocol_that_does_not_fit_says_why(mpii: SimpleNamespace, coco: SimpleNamespace) -> None:
     with pytest.raises(NotApplicable, match=r"'flic' can't score .*valid-ours\.h5: the truth holds no torso"):
-        made(mpii.root / "valid.h5", mpii.root / "valid-ours.h5", Request(protocols="flic"))
+        made(mpii.root / "valid.h5", mpii.root / "valid-ours.h5", ScoreRequest(protocols="flic"))
     with pytest.raises(NotApplicable, match=r"'hourglass' can't score .*one prediction for each annotated"):
-        made(coco.root / "truth.json", coco.root / "results.json", Request(protocols="hourglass"))
+        made(coco.root / "truth.json", coco.root / "results.json", ScoreRequest(protocols="hourglass"))
     silent = mpii.root / "detections_our_format.mat"
     with pytest.raises(NotApplicable, match=r"--only hidden: .*\.mat doesn't tell .* with --visibility"):
-        made(silent, mpii.root / "valid-ours.h5", Request(only="hidden"))
+        made(silent, mpii.root / "valid-ours.h5", ScoreRequest(only="hidden"))
 
 
 @pytest.mark.parametrize(
@@ -184,4 +188,4 @@ def test_a_protocol_that_does_not_fit_says_why(mpii: SimpleNamespace, coco: Simp
 )
 def test_requests_that_make_no_sense(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        Request(**options)
+        ScoreRequest(**options)

@@ -37,7 +37,7 @@ def changed_h5(source: Path, target: Path, **changes: Any) -> Path:
 def test_mpiis_mat(mpii: SimpleNamespace) -> None:
     truth = read_truth(mpii.root / "detections_our_format.mat")
     assert truth.people.skeleton is MPII16
-    assert truth.origin == 1
+    assert truth.people.origin == 1
     assert truth.person_id is None
     assert not truth.people.tells_hidden
     np.testing.assert_array_equal(truth.people.keypoints, mpii.points)
@@ -53,7 +53,7 @@ def test_the_authors_file(mpii: SimpleNamespace) -> None:
     np.testing.assert_allclose(truth.people.lengths["head"], mpii.head)
     np.testing.assert_array_equal(truth.person_id, mpii.ids)
     assert truth.names == tuple(mpii.names)
-    assert (truth.origin, truth.people.tells_hidden) == (1, True)
+    assert (truth.people.origin, truth.people.tells_hidden) == (1, True)
 
 
 def test_mpiis_list_and_its_splits(mpii: SimpleNamespace, tmp_path: Path) -> None:
@@ -81,7 +81,9 @@ def test_ids_are_those_of_our_reader(mpii: SimpleNamespace, tmp_path: Path) -> N
     truth = read_truth(mpii.root / "mpii_annotations.json.gz")
     assert truth.person_id is not None
     assert truth.person_id.tolist() == [r.person_id for r in records]
-    np.testing.assert_allclose([r.keypoints[9] for r in records], truth.people.keypoints[:, 9] - truth.origin)
+    np.testing.assert_allclose(
+        [r.keypoints[9] for r in records], truth.people.keypoints[:, 9] - truth.people.origin
+    )
     # PCKh's head size is a tenth of the crop.
     np.testing.assert_allclose([r.side_px / 10 for r in records], truth.people.lengths["head"])
 
@@ -102,7 +104,7 @@ def test_hrnets_list_numbers_nobody(mpii: SimpleNamespace) -> None:
 def test_mpiis_own_file(tmp_path: Path) -> None:
     write_official(tmp_path, "official.mat")
     truth = read_truth(tmp_path / "official.mat")
-    assert (truth.kind, truth.split, truth.origin) == ("MPII val (official .mat)", "val", 1)
+    assert (truth.kind, truth.split, truth.people.origin) == ("MPII val (official .mat)", "val", 1)
     assert truth.person_id is not None
     assert truth.person_id.tolist() == [701]
     np.testing.assert_array_equal(truth.people.keypoints[0, :3], [(20, 30), (21, 30), (22, 30)])
@@ -151,7 +153,7 @@ def test_flic(flic: SimpleNamespace) -> None:
     assert truth.people.skeleton is FLIC11
     np.testing.assert_allclose(truth.people.keypoints, flic.points)
     np.testing.assert_allclose(truth.people.lengths["file-torso"], flic.torso)
-    assert truth.origin == 0
+    assert truth.people.origin == 0
 
 
 def test_coco_keeps_crowds_and_bare_people(coco: SimpleNamespace) -> None:

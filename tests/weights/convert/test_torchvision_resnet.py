@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hourglass.core.skeleton import LSP14
 from hourglass.models.deeppose import DeepPose
-from hourglass.models.resnet import ResNetEncoder
+from hourglass.models.layers import ResNetEncoder
 from hourglass.recipe.network import RecipeError
 from hourglass.recipe.recipe import bundled_recipes, load_recipe
 from hourglass.training.state import _first_network

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hourglass.core.files import write_atomically
-from hourglass.evaluation.metrics.bootstrap import LEVEL, draw_weights
+from hourglass.evaluation.metrics.scores import LEVEL, draw_weights
 from hourglass.recipe.network import RecipeError
 
 DRAWS = 2000

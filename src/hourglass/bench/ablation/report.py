@@ -20,7 +20,7 @@ from hourglass.data.loading.images import read_image
 from hourglass.drawing.draw import contact_sheet, draw_pose
 from hourglass.drawing.plots import compare_curves
 from hourglass.evaluation.evaluate import predict_stages
-from hourglass.evaluation.metrics.joint_groups import joint_groups, mean_of_groups
+from hourglass.evaluation.metrics.pck import joint_groups, mean_of_groups
 from hourglass.inference.inputs_outputs import write_picture
 from hourglass.training.logs import read_rows
 from hourglass.training.loop import LAST

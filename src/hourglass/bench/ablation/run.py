@@ -20,7 +20,7 @@ from hourglass.evaluation.metrics.pck import relative_distance
 from hourglass.evaluation.metrics.protocols import JHU_SLIDES
 from hourglass.evaluation.metrics.scores import evaluate_protocol
 from hourglass.models.build import channels_last
-from hourglass.models.size import forward_flops, trainable_parameters
+from hourglass.models.parts import forward_flops, trainable_parameters
 from hourglass.recipe.network import RecipeError
 from hourglass.recipe.recipe import Recipe, recipe_to_yaml
 from hourglass.training.logs import read_rows

@@ -10,32 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hourglass.data.download.sources import Part, RemoteFile, Source, find, readable
-from hourglass.data.formats.picture_files import find_pictures
+from hourglass.data.download.sources import DataSource, RemoteFile, SplitSize, find, readable
+from hourglass.data.formats.read_files import annotation_places, find_pictures, first_there
 
 Progress = Callable[[str, int, int | None], None]
 """What is being done, how many bytes of it are done, and of how many (None where unknown)."""
 
 _CHUNK = 1 << 22
 
-# Annotation files in the order in which the readers look for them; {file} is what a split's file is called.
-_ANNOTATIONS = {
-    "mpii": (
-        "annot/{file}.json",
-        "mpii_annotations.json",
-        "mpii_annotations.json.gz",
-        "annot/{file}.h5",
-        "{file}.h5",
-        "mpii_human_pose_v1_u12_1.mat",
-        "annot/mpii_human_pose_v1_u12_1.mat",
-    ),
-    "lsp": ("joints.mat",),
-    "lspet": ("joints.mat",),
-    "flic": ("annot/{file}.h5", "{file}.h5", "annot/{file}_personcentric.h5", "{file}_personcentric.h5"),
-    "coco": ("annotations/person_keypoints_{split}2017.json", "person_keypoints_{split}2017.json"),
-    "ap10k": ("annotations/ap10k-{split}-split1.json",),
-}
-_FILES = {"train": "train", "val": "valid", "test": "test"}
 _PICTURES = {"coco": ("{split}2017", "images/{split}2017"), "ap10k": ("data",)}
 
 
@@ -105,7 +87,7 @@ class Report:
 
 
 def check(
-    source: Source | str, root: Path, progress: Progress | None = None, checksums: bool = True
+    source: DataSource | str, root: Path, progress: Progress | None = None, checksums: bool = True
 ) -> Report:
     """Look through a folder; opens no connection and no picture.
 
@@ -150,7 +132,7 @@ def _digest(path: Path, kind: str, progress: Progress | None) -> str:
 
 
 def _file_state(
-    file: RemoteFile, source: Source, root: Path, progress: Progress | None, checksums: bool
+    file: RemoteFile, source: DataSource, root: Path, progress: Progress | None, checksums: bool
 ) -> FileState:
     path = next((root / name for name in (file.name, *file.also) if (root / name).is_file()), None)
     if path is None:
@@ -172,12 +154,11 @@ def _file_state(
     return FileState(file.name, "unproven", f"{size}, {why}")
 
 
-def _split_states(source: Source, root: Path) -> Iterable[SplitState]:
+def _split_states(source: DataSource, root: Path) -> Iterable[SplitState]:
     read: dict[Path, Any] = {}
     for part in source.parts:
-        names = {"split": part.split, "file": _FILES[part.split]}
-        places = [place.format(**names) for place in _ANNOTATIONS[source.name]]
-        place = next((place for place in places if (root / place).is_file()), "")
+        places = annotation_places(source.name, part.split)
+        place = first_there(root, places)
         problem = "" if place else f"no annotations: none of {', '.join(places)}"
         people, pictures = 0, list[str]()
         if place:
@@ -185,7 +166,7 @@ def _split_states(source: Source, root: Path) -> Iterable[SplitState]:
                 people, pictures = _count(source, root / place, part, read)
             except (ValueError, OSError) as error:
                 problem = " ".join(str(error).split())
-        folders = [folder.format(**names) for folder in _PICTURES.get(source.name, ("images",))]
+        folders = [folder.format(split=part.split) for folder in _PICTURES.get(source.name, ("images",))]
         folder = next((root / folder for folder in folders if (root / folder).is_dir()), None)
         if folder is None:
             problem = problem or f"no pictures: there is no folder {' or '.join(folders)}"
@@ -195,7 +176,7 @@ def _split_states(source: Source, root: Path) -> Iterable[SplitState]:
         )
 
 
-def _count(source: Source, file: Path, part: Part, read: dict[Path, Any]) -> tuple[int, list[str]]:
+def _count(source: DataSource, file: Path, part: SplitSize, read: dict[Path, Any]) -> tuple[int, list[str]]:
     """People of a split, and the names of its pictures. A file is read once, however many splits it has."""
     if source.kind == "coco":
         return _count_coco(file)
@@ -213,16 +194,14 @@ def _count(source: Source, file: Path, part: Part, read: dict[Path, Any]) -> tup
 
 
 def _count_coco(file: Path) -> tuple[int, list[str]]:
-    from hourglass.data.formats.coco import parse
+    from hourglass.data.formats.coco import category_names, parse
     from hourglass.data.formats.read_files import check_file, read_json
 
     check_file(file, "annotations")
     content = read_json(file)
-    entries = content.get("categories") if isinstance(content, dict) else None
-    # Animals have a category for each species.
-    entries = [entry for entry in entries or [] if isinstance(entry, dict) and entry.get("keypoints")]
     people, names = 0, list[str]()
-    for category in [entry.get("name") for entry in entries] or [None]:
+    # Animals have a category for each species.
+    for category in (*category_names(content),) or (None,):
         found = parse(content, file, category)
         crowd = found.people.crowd
         kept = found.people.labelled.any(axis=1)

@@ -49,7 +49,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitSize:
     """What one split holds: people with a labelled joint, crowds aside, and pictures in its annotations."""
 
     split: str
@@ -58,7 +58,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """One data set: `kind` is the reader (`data.name`, --data) that reads it, `home` its page.
 
     `about` says what is annotated, `terms` what may be done with it, each in a sentence; `licence` is a few
@@ -77,7 +77,7 @@ class Source:
     licence: str
     terms: str
     files: tuple[RemoteFile, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[SplitSize, ...]
     layout: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
 
@@ -151,7 +151,7 @@ def _coco(path: str, holds: str, unpacks: tuple[str, ...], size: int, sha256: st
     )
 
 
-MPII = Source(
+MPII = DataSource(
     name="mpii",
     kind="mpii",
     title="MPII Human Pose",
@@ -198,7 +198,7 @@ MPII = Source(
             also=("valid.h5",),
         ),
     ),
-    parts=(Part("train", 22_246, 14_679), Part("val", 2_958, 2_729)),
+    parts=(SplitSize("train", 22_246, 14_679), SplitSize("val", 2_958, 2_729)),
     layout=(
         ("images/", "the pictures, 015601864.jpg and so on"),
         ("annot/train.json and valid.json", "annotations as HRNet has them, or"),
@@ -212,7 +212,7 @@ MPII = Source(
     ),
 )
 
-LSP = Source(
+LSP = DataSource(
     name="lsp",
     kind="lsp",
     title="Leeds Sports Pose",
@@ -233,7 +233,7 @@ LSP = Source(
             extra=True,
         ),
     ),
-    parts=(Part("train", 1_000, 1_000), Part("test", 1_000, 1_000)),
+    parts=(SplitSize("train", 1_000, 1_000), SplitSize("test", 1_000, 1_000)),
     layout=(("joints.mat", "annotations of all 2,000"), ("images/", "im0001.jpg to im2000.jpg")),
     notes=(
         "Somebody else's copy: https://huggingface.co/datasets/LiuRunky/Leeds_Sports_Pose, whose page says "
@@ -242,7 +242,7 @@ LSP = Source(
     ),
 )
 
-LSPET = Source(
+LSPET = DataSource(
     name="lspet",
     kind="lspet",
     title="Leeds Sports Pose Extended",
@@ -256,7 +256,7 @@ LSPET = Source(
     terms="No licence is known: the authors ask to cite the paper, the photos come from Flickr and belong to "
     "their photographers, so treat it as research only.",
     files=(_leeds("lspet_dataset.zip", "annotations and 10,000 photos"),),
-    parts=(Part("train", 8_000, 8_000), Part("val", 1_000, 1_000), Part("test", 1_000, 1_000)),
+    parts=(SplitSize("train", 8_000, 8_000), SplitSize("val", 1_000, 1_000), SplitSize("test", 1_000, 1_000)),
     layout=(("joints.mat", "annotations of all 10,000"), ("images/", "im00001.jpg to im10000.jpg")),
     notes=(
         "The splits are ours, by photo number; the data set itself has none.",
@@ -265,7 +265,7 @@ LSPET = Source(
     ),
 )
 
-FLIC = Source(
+FLIC = DataSource(
     name="flic",
     kind="flic",
     title="Frames Labeled in Cinema",
@@ -294,7 +294,7 @@ FLIC = Source(
         _flic("train", "31b4573c89c7c0d42de8a1aab3824eb8ff1337197212d2f342f6ac17d2e5544c", own_sides=True),
         _flic("valid", "1922f83ab61b6f4de8e5b520af2687edea8f3a686d8ce567b46e6ad7be2b355d", own_sides=True),
     ),
-    parts=(Part("train", 3_987, 3_628), Part("val", 1_016, 926)),
+    parts=(SplitSize("train", 3_987, 3_628), SplitSize("val", 1_016, 926)),
     layout=(
         ("images/", "the stills"),
         ("annot/train.h5 and valid.h5", "annotations of the hourglass authors"),
@@ -302,7 +302,7 @@ FLIC = Source(
     notes=("FLIC-full, its larger and rougher sibling, is not read.",),
 )
 
-COCO = Source(
+COCO = DataSource(
     name="coco",
     kind="coco",
     title="COCO 2017 keypoints",
@@ -337,7 +337,7 @@ COCO = Source(
             "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
         ),
     ),
-    parts=(Part("train", 149_813, 118_287), Part("val", 6_352, 5_000)),
+    parts=(SplitSize("train", 149_813, 118_287), SplitSize("val", 6_352, 5_000)),
     layout=(
         ("annotations/person_keypoints_train2017.json", "and person_keypoints_val2017.json"),
         ("train2017/ and val2017/", "the photos; images/train2017/ and images/val2017/ are found too"),
@@ -349,7 +349,7 @@ COCO = Source(
     ),
 )
 
-AP10K = Source(
+AP10K = DataSource(
     name="ap10k",
     kind="coco",
     title="AP-10K",
@@ -370,7 +370,7 @@ AP10K = Source(
             by_hand=_DRIVE,
         ),
     ),
-    parts=(Part("train", 9_122, 7_023), Part("val", 1_272, 995), Part("test", 2_634, 1_997)),
+    parts=(SplitSize("train", 9_122, 7_023), SplitSize("val", 1_272, 995), SplitSize("test", 2_634, 1_997)),
     layout=(
         ("annotations/ap10k-train-split1.json", "and so on: train, val and test, splits 1 to 3"),
         ("data/", "the photos"),
@@ -381,10 +381,10 @@ AP10K = Source(
     ),
 )
 
-SOURCES: tuple[Source, ...] = (MPII, LSP, LSPET, FLIC, COCO, AP10K)
+SOURCES: tuple[DataSource, ...] = (MPII, LSP, LSPET, FLIC, COCO, AP10K)
 
 
-def find(name: str) -> Source:
+def find(name: str) -> DataSource:
     """The data set of a name; raises ValueError with the known ones."""
     for source in SOURCES:
         if source.name == name.lower():

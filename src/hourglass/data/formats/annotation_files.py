@@ -7,8 +7,8 @@
 | JSON object | COCO keypoints, any skeleton | `coco.parse` |
 | `.h5` with `part` | MPII or FLIC, one split | `princeton_hdf5.read_authors_file` |
 | `.mat` with `RELEASE` | MPII, train, val and test | `mpii_mat.read_official` |
-| `.mat` with `joints` (3, 14, N) | LSP, train and test | `lsp.read_joints` |
-| `.mat` with `joints` (14, 3, N) | LSPET, train, val and test | `lspet.read_joints` |
+| `.mat` with `joints` (3, 14, N) | LSP, train and test | `lsp.read_lsp` |
+| `.mat` with `joints` (14, 3, N) | LSPET, train, val and test | `lsp.read_lspet` |
 | CSV or `.h5` of DeepLabCut or Lightning Pose, a DeepLabCut project | any | `formats.deeplabcut` |
 | `.slp`, `.h5` with `tracks` | any | `formats.sleap` |
 | XML | CVAT | `formats.cvat` |
@@ -20,14 +20,17 @@
 No pictures are needed, but for YOLO-pose, whose files don't tell their sizes.
 """
 
+import gzip
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hourglass.core.structs import PersonRecord
 from hourglass.data.formats import labelme, via
 from hourglass.data.formats.annotations import LABEL_FORMS, Annotations
 from hourglass.data.formats.labelstudio import is_labelstudio
+from hourglass.data.formats.picture_places import records_of
 from hourglass.data.formats.read_files import check_file, listed, read_json, read_mat
 
 _SPLITS = {
@@ -66,6 +69,26 @@ def read_annotations(
 def is_coco(content: Any) -> bool:
     """Whether a JSON file's content is to be read as COCO's: an object that isn't a labelling tool's own."""
     return isinstance(content, dict) and not labelme.is_labelme(content) and not via.is_via(content)
+
+
+def coco_content(file: Path) -> Any:
+    """What a COCO file holds; None of a file of any other form.
+
+    Raises ValueError naming a file that can't be read.
+    """
+    if not file.is_file() or not file.name.lower().endswith((".json", ".json.gz")):
+        return None
+    try:
+        with gzip.open(file) as packed:
+            start = packed.read(4096)
+    except (OSError, EOFError):
+        with file.open("rb") as plain:
+            start = plain.read(4096)
+    # A list, as MPII's files are, may be large: it is read once, by who takes it.
+    if not start.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
+        return None
+    content = read_json(file)
+    return content if is_coco(content) else None
 
 
 def _read(file: Path, split: str, category: str | None, content: Any) -> Annotations:
@@ -152,7 +175,7 @@ def _from_folder(folder: Path, category: str | None) -> Annotations:
 
 def _from_yaml(file: Path, category: str | None) -> Annotations:
     from hourglass.data.formats import deeplabcut, yolo
-    from hourglass.data.formats.safe_yaml import read_yaml
+    from hourglass.data.formats.read_files import read_yaml
 
     content = read_yaml(file)
     if isinstance(content, dict) and yolo.is_yolo(content):
@@ -233,7 +256,7 @@ def _from_json(file: Path, split: str, category: str | None, content: Any) -> An
 def _from_mat(file: Path, content: Any) -> Annotations:
     found = read_mat(file) if content is None else content
     if "RELEASE" in found:
-        from hourglass.data.formats.mpii_mat import read_official
+        from hourglass.data.formats.mpii import read_official
 
         return read_official(file)
     if "joints" not in found:
@@ -241,9 +264,36 @@ def _from_mat(file: Path, content: Any) -> Annotations:
             f"{file} holds neither 'joints' (LSP) nor 'RELEASE' (MPII), only {listed(sorted(found))}"
         )
     if np.shape(found["joints"])[:2] == (14, 3):
-        from hourglass.data.formats.lspet import read_joints as read_lspet
+        from hourglass.data.formats.lsp import read_lspet
 
         return read_lspet(file)
-    from hourglass.data.formats.lsp import read_joints as read_lsp
+    from hourglass.data.formats.lsp import read_lsp
 
     return read_lsp(file)
+
+
+def load_records(
+    annotations: Path,
+    images: Path | None = None,
+    category: str | None = None,
+    *,
+    split: str = "",
+    sides: str = "",
+    crop: str = "",
+) -> list[PersonRecord]:
+    """The annotated people, in the file's order.
+
+    Args:
+        annotations: a file that `annotation_files.read_annotations` tells, or a labelling tool's folder.
+        images: the folder that the pictures' names start from; None looks near the file.
+        category: as of `read_annotations`.
+        split: only these people, in a file that tells any splits; of others everybody.
+        sides: `observer` makes left and right those of who looks at the picture, see `data.sides`.
+        crop: `limbs` takes its side from the limbs' lengths, see `data.formats.person_scale`.
+
+    Raises ValueError or FileNotFoundError naming the file, the person and the field.
+    """
+    people = read_annotations(annotations, category=category)
+    if split and any(people.splits):
+        people = of_split(people, split)
+    return records_of(people, images, sides, crop)

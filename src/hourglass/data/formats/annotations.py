@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hourglass.core.arrays import Float64Array
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import NOT_LABELLED, PersonRecord
-from hourglass.data.formats.picture_files import find_pictures
+from hourglass.data.formats.read_files import find_pictures
 
 LABEL_FORMS = ("deeplabcut", "sleap", "cvat", "labelstudio", "labelme", "via", "yolo")
 """Files of labelling tools, with any joints (Lightning Pose's are of DeepLabCut's form)."""
@@ -53,6 +53,8 @@ class Annotations:
         columns: further ones, (N, ...) under the file's own names and as it has them, such as the
             `scale_provided` of MPII's list: what writing the same form again needs.
         sizes: width and height of pictures by name, where the file states them.
+        image: (N,) number of each person's picture among all `images` that the file lists, or None.
+        images: how many these are.
 
     Raises ValueError, naming the person, when shapes disagree, a labelled joint or a crop is of no use, or
     two people have one id.
@@ -79,6 +81,39 @@ class Annotations:
     weight: Float64Array | None = None
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    image: npt.NDArray[np.int64] | None = None
+    images: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        skeleton: Skeleton,
+        keypoints: Float64Array,
+        visibility: npt.NDArray[np.uint8],
+        tells_hidden: bool = True,
+        lengths: Mapping[str, Float64Array] | None = None,
+        file: Path = Path("people"),
+        origin: int = 0,
+    ) -> "Annotations":
+        """People known by their joints alone, numbered from 0, without crops."""
+        count = len(keypoints)
+        return cls(
+            file=file,
+            form="records",
+            what=str(file),
+            skeleton=skeleton,
+            where=[f"{file}: person {n}" for n in range(count)],
+            names=[""] * count,
+            ids=np.arange(count),
+            splits=[""] * count,
+            keypoints=keypoints,
+            visibility=visibility,
+            tells_hidden=tells_hidden,
+            origin=origin,
+            center=np.full((count, 2), np.nan),
+            side_px=np.full(count, np.nan),
+            lengths=lengths or {},
+        )
 
     def __post_init__(self) -> None:
         count, joints = len(self.ids), self.skeleton.joints
@@ -92,7 +127,7 @@ class Annotations:
             if (found := getattr(self, name).shape) != shape:
                 raise ValueError(f"{self.file}: {name} has the shape {found}, expected {shape}")
         sized: dict[str, Any] = {**self.lengths, **self.columns}
-        each = ("where", "names", "splits", "box", "area", "crowd", "weight")
+        each = ("where", "names", "splits", "box", "area", "crowd", "weight", "image")
         sized |= {name: getattr(self, name) for name in each}
         for name, column in sized.items():
             if column is not None and len(column) != count:

@@ -11,9 +11,9 @@ from typing import Any
 
 from hourglass.data.formats.annotations import Annotations
 from hourglass.data.formats.labelled import (
-    Frame,
     Joints,
     Labelled,
+    LabelledBox,
     Mark,
     Point,
     Size,
@@ -97,7 +97,9 @@ def _listed(root: Any) -> Iterator[tuple[str, list[str]]]:
     yield from joints.items()
 
 
-def _skeletons(image: Any, name: str, where: str, split: str, frames: list[Frame]) -> Iterator[Labelled]:
+def _skeletons(
+    image: Any, name: str, where: str, split: str, frames: list[LabelledBox]
+) -> Iterator[Labelled]:
     boxes = {frame.group: frame.box for frame in frames if frame.group is not None}
     for number_, skeleton in enumerate(image.findall("skeleton"), 1):
         label = f"{where}, skeleton {number_}"
@@ -126,12 +128,12 @@ def _marks(image: Any, where: str) -> Iterator[Mark]:
             yield Mark(f"{label} {place}", point, ("shape", id(points)))
 
 
-def _frames(image: Any, where: str) -> Iterator[Frame]:
+def _frames(image: Any, where: str) -> Iterator[LabelledBox]:
     for box in image.findall("box"):
         corners = [
             number(box.get(side), f"{where}: {side!r} of a box") for side in ("xtl", "ytl", "xbr", "ybr")
         ]
-        yield Frame(box_of_corners(*corners), _group(box), box.get("label") or "")
+        yield LabelledBox(box_of_corners(*corners), _group(box), box.get("label") or "")
 
 
 def _group(shape: Any) -> str | None:

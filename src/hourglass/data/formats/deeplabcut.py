@@ -21,8 +21,7 @@ import numpy.typing as npt
 from hourglass.core.structs import VISIBLE
 from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import Joints, Labelled, annotations_of, picture_name
-from hourglass.data.formats.read_files import MOST_BYTES, check_file, check_pixels, listed
-from hourglass.data.formats.safe_yaml import read_yaml
+from hourglass.data.formats.read_files import MOST_BYTES, check_file, check_pixels, listed, read_yaml
 
 FORM = "deeplabcut"
 

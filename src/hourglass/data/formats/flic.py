@@ -20,9 +20,9 @@ from hourglass.core.skeleton import FLIC11
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.annotations import records
 from hourglass.data.formats.princeton_hdf5 import read_authors_file
+from hourglass.data.formats.read_files import annotation_places, first_there
 
-SPLITS = {"train": "train", "val": "valid"}
-"""The splits, and what their files are called."""
+SPLITS = ("train", "val")
 
 SIDES = ("observer", "person")
 """Whose left and right joints are named by."""
@@ -48,11 +48,10 @@ def load_records(root: Path, split: str = "train", sides: str = "") -> list[Pers
         raise ValueError(f"data.sides: {sides!r} is not one of {', '.join(SIDES)}, or empty")
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}; give the folder that holds FLIC's images/")
-    usual, own = f"{SPLITS[split]}.h5", f"{SPLITS[split]}_personcentric.h5"
-    names = {"": (usual,), "observer": (usual, own), "person": (own,)}[sides]
-    known = [place for name in names for place in (f"annot/{name}", name)]
-    file = next((root / place for place in known if (root / place).is_file()), None)
-    if file is None:
+    usual, own = (annotation_places("flic", split)[n : n + 2] for n in (0, 2))
+    known = {"": usual, "observer": (*usual, *own), "person": own}[sides]
+    file = root / first_there(root, known)
+    if not file.is_file():
         advice = ""
         if sides == "person":
             advice = "; the person's own sides can't be told from other files, so add one of these"
@@ -61,7 +60,7 @@ def load_records(root: Path, split: str = "train", sides: str = "") -> list[Pers
         )
     people = read_authors_file(file, FLIC11)
     if sides == "observer":
-        from hourglass.data.formats.left_right import observer_centric
+        from hourglass.data.formats.skeleton_map import observer_centric
 
         people = observer_centric(people)
     people = replace(people, what=f"FLIC's {split} split")

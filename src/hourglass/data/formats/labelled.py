@@ -63,7 +63,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Frame:
+class LabelledBox:
     """A box that was drawn in a picture; `group` as of `Mark`, `kind` its label."""
 
     box: Box
@@ -193,7 +193,7 @@ def _arrays(
 
 
 def grouped(
-    where: str, image: str, marks: Sequence[Mark], frames: Sequence[Frame] = (), split: str = ""
+    where: str, image: str, marks: Sequence[Mark], frames: Sequence[LabelledBox] = (), split: str = ""
 ) -> list[Labelled]:
     """The people of one picture out of its points and boxes.
 
@@ -203,7 +203,7 @@ def grouped(
     Raises ValueError naming the picture and the joint when nothing tells whose a point is.
     """
     sets: dict[Hashable, list[Mark]] = {}
-    boxes: dict[Hashable, Frame] = {}
+    boxes: dict[Hashable, LabelledBox] = {}
     for frame in frames:
         if frame.group is not None:
             boxes.setdefault(frame.group, frame)

@@ -10,8 +10,8 @@ from typing import Any
 
 from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import (
-    Frame,
     Labelled,
+    LabelledBox,
     Mark,
     Size,
     annotations_of,
@@ -90,7 +90,7 @@ def _annotations(file: Path, contents: Mapping[Path, Any], category: str | None,
             elif kind == "rectangle" and len(points) in (2, 4):
                 corners = [*map(min, zip(*points, strict=True)), *map(max, zip(*points, strict=True))]
                 box = box_of_corners(*corners)
-                frames.append(Frame(box, group, str(shape.get("label") or "")))
+                frames.append(LabelledBox(box, group, str(shape.get("label") or "")))
             else:
                 raise ValueError(f"{where} is a {kind} of {len(points)} points")
         people += grouped(str(source), image, marks, frames)

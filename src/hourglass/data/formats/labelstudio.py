@@ -12,8 +12,8 @@ from typing import Any
 from hourglass.core.structs import VISIBLE
 from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import (
-    Frame,
     Labelled,
+    LabelledBox,
     Mark,
     Size,
     annotations_of,
@@ -119,7 +119,7 @@ def _image(data: Mapping[str, Any], where: str) -> str:
 
 def _shapes(
     regions: list[Any], image: str, sizes: dict[str, Size], where: str
-) -> tuple[list[Mark], list[Frame]]:
+) -> tuple[list[Mark], list[LabelledBox]]:
     marks, frames = [], []
     parents = {r.get("parentID") for r in regions if isinstance(r, dict)} - {None, ""}
     for row, region in enumerate(regions):
@@ -148,5 +148,5 @@ def _shapes(
             continue
         wide, high = (number(value.get(side), f"{label}: {side!r}") for side in ("width", "height"))
         group = region.get("id") if region.get("id") in parents else None
-        frames.append(Frame((*at, wide * width / 100, high * height / 100), group, str(names[0])))
+        frames.append(LabelledBox((*at, wide * width / 100, high * height / 100), group, str(names[0])))
     return marks, frames

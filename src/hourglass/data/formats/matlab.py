@@ -74,10 +74,10 @@ def read_variables(path: Path) -> dict[str, npt.NDArray[Any]]:
     found: dict[str, npt.NDArray[Any]] = {}
     place = _HEADER
     while place < len(data):
-        source = _Source(data, order)
+        source = _Bytes(data, order)
         kind, start, stop, place = source.element(place, len(data), padded=False)
         if kind == _COMPRESSED:
-            source = _Source(_unpacked(data[start:stop]), order)
+            source = _Bytes(_unpacked(data[start:stop]), order)
             kind, start, stop, _ = source.element(0, len(source.data))
         if kind != _MATRIX:
             raise Damaged(f"an element of type {kind} where a variable should be")
@@ -99,7 +99,7 @@ def _unpacked(payload: bytes) -> bytes:
 
 
 @dataclass
-class _Source:
+class _Bytes:
     """Bytes of one variable. Places are offsets into them, so that nothing is copied on the way down."""
 
     data: bytes

@@ -16,7 +16,7 @@ from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.core.structs import PersonRecord
 from hourglass.data.formats.annotations import Annotations, log_left_out, records
 from hourglass.data.formats.person_scale import made_crops, without_far_outside
-from hourglass.data.formats.picture_files import find_pictures
+from hourglass.data.formats.read_files import find_pictures
 from hourglass.data.loading.images import ImageError, stored_size
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
@@ -89,7 +89,7 @@ def records_of(
     folder, paths = places(people, images)
     people = as_pictures_are(people, paths)
     if sides:
-        from hourglass.data.formats.left_right import with_sides
+        from hourglass.data.formats.skeleton_map import with_sides
 
         people = with_sides(people, sides)
     if crop:

@@ -1,15 +1,17 @@
 """Arrays out of HDF5, MATLAB and JSON files that may hold anything; each refusal is one sentence."""
 
+import csv
 import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from hourglass.core.arrays import Float64Array
 from hourglass.data.formats.matlab import Damaged, NewerVersion, read_variables
@@ -77,6 +79,32 @@ def read_json(path: Path) -> Any:
         return json.loads(_unpacked(raw) if raw[:2] == b"\x1f\x8b" else raw)
     except (ValueError, RecursionError, EOFError, zlib.error, OSError) as error:
         raise ValueError(f"{path} is not a whole JSON file ({error})") from error
+
+
+def read_csv(path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The columns that a CSV file's first line names, and each further line: what to call it, its cells.
+
+    Bytes that are no UTF-8, as names of files may be, are kept as the system has them. Raises ValueError
+    naming the file and the line when it is no table.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            table = csv.reader(file, strict=True)
+            lines = [(f"{path}, line {table.line_num}", cells) for cells in table if cells]
+    except csv.Error as error:
+        raise ValueError(f"{path} is not a CSV file that can be read: {error}") from error
+    if not lines:
+        raise ValueError(f"{path} is empty")
+    columns = [cell.strip() for cell in lines[0][1]]
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise ValueError(f"{path} has the column {twice[0]!r} twice")
+    for where, cells in lines[1:]:
+        if len(cells) != len(columns):
+            raise ValueError(
+                f"{where} has {len(cells)} cells, but the first line names {len(columns)} columns"
+            )
+    return columns, lines[1:]
 
 
 def _unpacked(raw: bytes) -> bytes:
@@ -164,3 +192,98 @@ def listed(names: Sequence[str], most: int = 8) -> str:
         return "nothing"
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def read_yaml(file: Path) -> Any:
+    """The content of a YAML file, plain values only; raises ValueError or FileNotFoundError naming it."""
+    check_file(file, "settings")
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no readable YAML file: {' '.join(str(error).split())}") from error
+
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")
+"""What a picture may be called instead, first choice first; upper case counts as well."""
+
+
+_OFFICIAL = "mpii_human_pose_v1_u12_1.mat"
+
+_PLACES = {
+    "mpii": (
+        "annot/{file}.json",
+        "mpii_annotations.json",
+        "mpii_annotations.json.gz",
+        "annot/{file}.h5",
+        "{file}.h5",
+        _OFFICIAL,
+        f"annot/{_OFFICIAL}",
+    ),
+    "lsp": ("joints.mat",),
+    "lspet": ("joints.mat",),
+    "flic": ("annot/{file}.h5", "{file}.h5", "annot/{file}_personcentric.h5", "{file}_personcentric.h5"),
+    "coco": ("annotations/person_keypoints_{split}2017.json", "person_keypoints_{split}2017.json"),
+    "ap10k": ("annotations/ap10k-{split}-split1.json",),
+}
+_FILE_OF = {"train": "train", "val": "valid", "test": "test"}
+
+
+def annotation_places(dataset: str, split: str) -> tuple[str, ...]:
+    """Where the annotations of a split may lie below a data set's folder; the first that is there is read.
+
+    MPII's test split is in its own `.mat` alone.
+    """
+    places = tuple(place.format(split=split, file=_FILE_OF[split]) for place in _PLACES[dataset])
+    if dataset == "mpii" and split == "test":
+        return places[-2:]
+    return places
+
+
+def first_there(root: Path, places: Iterable[str]) -> str:
+    """The first of some places that is a file below a folder; "" for none."""
+    return next((place for place in places if (root / place).is_file()), "")
+
+
+def find_pictures(folder: Path, names: Iterable[str]) -> tuple[dict[str, Path], list[str]]:
+    """Each name with the file it stands for, and the names for which there is none.
+
+    A picture that isn't there under its own name is looked for under the same stem with another ending:
+    copies that were encoded again, `im00002.webp` for `im00002.jpg`, are common.
+
+    Args:
+        names: below the folder, with `/` between folders.
+    """
+    found: dict[str, Path] = {}
+    missing: list[str] = []
+    listings: dict[Path, dict[str, str]] = {}
+    for name in names:
+        path = folder / name
+        if path.parent not in listings:
+            listings[path.parent] = _by_name(path.parent)
+        listing = listings[path.parent]
+        if path.name in listing:
+            found[name] = path.with_name(listing[path.name])
+        elif (other := _under_another_ending(path, listing)) is not None:
+            found[name] = other
+        else:
+            missing.append(name)
+    return found, missing
+
+
+def _by_name(folder: Path) -> dict[str, str]:
+    """Names of a folder's files, as they are and with the ending in lower case, to the names as they are."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return {}
+    return {Path(name).stem + Path(name).suffix.lower(): name for name in names} | {
+        name: name for name in names
+    }
+
+
+def _under_another_ending(path: Path, listing: dict[str, str]) -> Path | None:
+    """The file of the same stem, where its own ending is a picture's."""
+    if path.suffix.lower() not in ENDINGS:
+        return None
+    others = (listing.get(path.stem + ending) for ending in ENDINGS)
+    return next((path.with_name(other) for other in others if other is not None), None)

@@ -13,8 +13,8 @@ from typing import Any
 
 from hourglass.data.formats.annotations import Annotations, log_left_out
 from hourglass.data.formats.labelled import (
-    Frame,
     Labelled,
+    LabelledBox,
     Mark,
     annotations_of,
     grouped,
@@ -127,7 +127,7 @@ def _annotations(
                 x, y, width, height = (
                     number(shape.get(side), f"{where}: {side!r}") for side in ("x", "y", "width", "height")
                 )
-                frames.append(Frame((x, y, width, height), group))
+                frames.append(LabelledBox((x, y, width, height), group))
             else:
                 others += 1
         people += grouped(f"{file}: {image}", name, marks, frames)

@@ -22,8 +22,7 @@ from hourglass.data.formats.labelled import (
     natural,
     number,
 )
-from hourglass.data.formats.read_files import listed
-from hourglass.data.formats.safe_yaml import read_yaml
+from hourglass.data.formats.read_files import listed, read_yaml
 from hourglass.data.loading.images import image_size
 
 FORM = "yolo"

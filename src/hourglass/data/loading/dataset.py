@@ -15,8 +15,7 @@ from hourglass.core import geometry
 from hourglass.core.arrays import RGB
 from hourglass.core.structs import NOT_LABELLED, OCCLUDED, PersonRecord
 from hourglass.data.formats.person_scale import BOX_MARGIN
-from hourglass.data.loading.augment import IDENTITY, Augmentation, generator, kept_part, recolour, sample
-from hourglass.data.loading.draws import Mix
+from hourglass.data.loading.augment import IDENTITY, Augmentation, Mix, generator, kept_part, recolour, sample
 from hourglass.data.loading.images import read_image
 from hourglass.data.packs.pack_file import PackedPicture
 from hourglass.recipe.recipe import AugmentRecipe

@@ -15,11 +15,11 @@ import torch
 
 from hourglass.core.structs import Batch
 from hourglass.data.loading.ahead import ahead
+from hourglass.data.loading.augment import Mix
 from hourglass.data.loading.dataset import Sample, TrainingCrops
 from hourglass.data.loading.device_augment import Windows, collate_windows, window
-from hourglass.data.loading.draws import Mix
 from hourglass.data.loading.mixture import MixedCrops
-from hourglass.data.packs.stream import StreamedCrops
+from hourglass.data.packs.shards import StreamedCrops
 
 Value = TypeVar("Value")
 Images = npt.NDArray[np.uint8]

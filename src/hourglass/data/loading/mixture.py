@@ -11,10 +11,9 @@ import numpy as np
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import NOT_LABELLED, OCCLUDED, VISIBLE, PersonRecord
 from hourglass.data.formats.skeleton_map import DERIVED, describe_map
+from hourglass.data.loading.augment import whole_parts
 from hourglass.data.loading.dataset import TrainingCrops
-from hourglass.data.loading.draws import whole_parts
-from hourglass.data.packs.shards import ShardError
-from hourglass.data.packs.stream import StreamedCrops
+from hourglass.data.packs.shards import ShardError, StreamedCrops
 
 _CYCLE = 1000
 """Draws after which the order of streamed sources begins anew; shares are kept to a part in this many."""

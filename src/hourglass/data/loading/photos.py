@@ -16,8 +16,7 @@ import numpy.typing as npt
 from hourglass.core import geometry
 from hourglass.data.formats.photos import Corners, PhotoRecord
 from hourglass.data.loading.ahead import ahead
-from hourglass.data.loading.augment import IDENTITY, Augmentation, generator, recolour, sample
-from hourglass.data.loading.draws import Mix
+from hourglass.data.loading.augment import IDENTITY, Augmentation, Mix, generator, recolour, sample
 from hourglass.data.loading.images import read_image
 from hourglass.data.loading.loader import training_keys
 from hourglass.recipe.recipe import AugmentRecipe

@@ -56,23 +56,23 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
     if not data.root and data.name not in ("synthetic", "file"):
         raise RecipeError(f"data.root (--root) is missing: say where the {data.name} data lies")
     if data.name == "lspet":
-        from hourglass.data.formats.lspet import load_records as lspet
+        from hourglass.data.formats.lsp import load_lspet
 
-        records = lspet(root, split, data.crop, data.sides)
+        records = load_lspet(root, split, data.crop, data.sides)
     elif data.name == "lsp":
-        from hourglass.data.formats.lsp import load_records as lsp
+        from hourglass.data.formats.lsp import load_lsp
 
-        records = lsp(root, split, data.crop, data.sides)
+        records = load_lsp(root, split, data.crop, data.sides)
     elif data.name == "lsp_lspet":
-        from hourglass.data.formats.lsp_lspet import load_records as lsp_lspet
+        from hourglass.data.formats.lsp import load_both
 
-        records = lsp_lspet(root, split, data.crop, data.sides)
+        records = load_both(root, split, data.crop, data.sides)
     elif data.name == "mpii":
         from hourglass.data.formats.mpii import load_records as mpii
 
         records = mpii(root, split)
         if data.sides:
-            from hourglass.data.formats.left_right import observer_records
+            from hourglass.data.formats.skeleton_map import observer_records
 
             records = observer_records(records)
     elif data.name == "flic":
@@ -90,7 +90,7 @@ def load_records(data: DataRecipe, split: str) -> list[PersonRecord]:
             annotations, images, data.category or None, split=split, sides=data.sides, crop=data.crop
         )
     elif data.name == "file":
-        from hourglass.data.formats.any_file import load_records as any_file
+        from hourglass.data.formats.annotation_files import load_records as any_file
 
         if not (data.annotations or data.root):
             raise RecipeError("data.annotations (--annotations) is missing: say which file to read")

@@ -200,7 +200,7 @@ def _shard(entry: dict[str, Any], folder: str) -> Shard:
         raise ValueError(f"{name!r} is no name of a shard")
     counts = (size, *people.values())
     if not all(isinstance(number, int) and number >= 0 for number in counts):
-        raise ValueError(f"a size or number of people of {name} is no whole number")
+        raise ValueError(f"sizes and numbers of people of {name} must be whole numbers")
     return Shard(folder + name, people, size)
 
 

@@ -138,7 +138,7 @@ def facts_from(raw: dict[str, Any]) -> PackFacts:
     facts = PackFacts(**{**raw, "skeleton": Skeleton.from_dict(raw["skeleton"])})
     whole = (facts.crop_px, facts.quality, *facts.people.values())
     if not all(isinstance(number, int) and number >= 0 for number in whole):
-        raise TypeError("a number of people, a side or a quality is no whole number")
+        raise TypeError("people, sides and quality must be whole numbers")
     if not isinstance(facts.margin, int | float) or facts.codec not in CODECS:
         raise TypeError("the margin is no number, or the codec is unknown")
     return facts

@@ -34,8 +34,7 @@ import numpy.typing as npt
 from hourglass.core.arrays import BoolArray, Float64Array
 from hourglass.core.skeleton import COCO17, Skeleton
 from hourglass.data.formats.annotations import FORMS, Annotations
-from hourglass.data.formats.coco import CocoFile, Key
-from hourglass.data.formats.coco_fields import id_of
+from hourglass.data.formats.coco import CocoFile, Key, id_of
 from hourglass.data.formats.person_scale import made_crops
 from hourglass.data.writers.shared import plain, plain_list, write_json
 

@@ -9,22 +9,19 @@
 | `lsp`, `lspet` | `joints.mat` | `lsp.write_joints` |
 """
 
-import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hourglass.data.formats import coco
-from hourglass.data.formats.annotation_files import is_coco, of_split, read_annotations
+from hourglass.data.formats.annotation_files import coco_content, of_split, read_annotations
 from hourglass.data.formats.annotations import Annotations, find_photos
-from hourglass.data.formats.coco import Key
-from hourglass.data.formats.coco_fields import id_of
-from hourglass.data.formats.read_files import listed, read_json
+from hourglass.data.formats.coco import Key, id_of
+from hourglass.data.formats.read_files import listed
 from hourglass.data.loading.images import image_size
 from hourglass.data.writers.coco import restored, write_coco
-from hourglass.data.writers.lsp import write_joints
-from hourglass.data.writers.mpii import write_authors_hdf5, write_hrnet, write_list
+from hourglass.data.writers.mpii import write_authors_hdf5, write_hrnet, write_joints, write_list
 from hourglass.data.writers.shared import Losses
 
 TARGETS = ("coco", "mpii", "hrnet", "authors", "lsp", "lspet")
@@ -41,7 +38,7 @@ _KNOWN = {
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ReadPeople:
     """What was read.
 
     Args:
@@ -61,25 +58,23 @@ class Source:
     unread: tuple[str, ...] = ()
 
 
-def read_source(file: Path, split: str = "", category: str | None = None) -> Source:
+def read_source(file: Path, split: str = "", category: str | None = None) -> ReadPeople:
     """People out of any file of annotations; arguments and errors as of `annotation_files.read_annotations`.
 
     Of a COCO file pictures without people are kept, unless a split is asked for.
     """
-    content = None
-    if file.is_file() and file.name.lower().endswith((".json", ".json.gz")) and _is_object(file):
-        content = read_json(file)
-    if content is None or not is_coco(content):
-        people = read_annotations(file, split, category, content)
+    content = coco_content(file)
+    if content is None:
+        people = read_annotations(file, split, category)
         # Pictures without people stay, where the file names them.
         names = dict.fromkeys((*people.names, *(() if split else people.sizes)))
         ids: dict[str, Key] = {name: number for number, name in enumerate(names, 1)}
-        return Source(people, image_ids=ids if people.sizes else {}, sizes=people.sizes)
+        return ReadPeople(people, image_ids=ids if people.sizes else {}, sizes=people.sizes)
     found = coco.parse(content, file, category)
     people = of_split(restored(found, content), split)
     wanted = set(people.names) if split else set(found.names)
     pictures = [row for row in zip(found.names, found.ids, found.sizes, strict=True) if row[0] in wanted]
-    return Source(
+    return ReadPeople(
         people=people,
         is_coco=True,
         image_ids={name: key for name, key, _ in pictures},
@@ -107,7 +102,7 @@ def target_of(out: Path, people: Annotations) -> str:
     raise ValueError(f"{out} tells no form; call it .json, .json.gz, .h5 or .mat, or give --to")
 
 
-def picture_sizes(people: Annotations, source: Source, images: Path) -> dict[str, tuple[int, int]]:
+def picture_sizes(people: Annotations, source: ReadPeople, images: Path) -> dict[str, tuple[int, int]]:
     """Width and height of all pictures; raises FileNotFoundError or ImageError naming what is missing."""
     if not images.is_dir():
         raise FileNotFoundError(f"there is no folder {images}; it should hold the pictures")
@@ -120,7 +115,7 @@ def write_people(
     people: Annotations,
     out: Path,
     target: str,
-    source: Source,
+    source: ReadPeople,
     losses: Losses,
     force: bool = False,
     sizes: Mapping[str, tuple[int, int]] | None = None,
@@ -144,17 +139,6 @@ def write_people(
         return write_joints(people, out, target, force, losses)
     write = {"mpii": write_list, "hrnet": write_hrnet, "authors": write_authors_hdf5}[target]
     return write(people, out, force, losses)
-
-
-def _is_object(file: Path) -> bool:
-    """Whether a JSON file, packed or not, starts with a brace."""
-    try:
-        with gzip.open(file) as stream:
-            start = stream.read(4096)
-    except (OSError, EOFError):
-        with open(file, "rb") as plain:
-            start = plain.read(4096)
-    return start.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{")
 
 
 def _unread(content: Mapping[str, Any], categories: Sequence[Key]) -> tuple[str, ...]:

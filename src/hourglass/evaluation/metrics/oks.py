@@ -50,7 +50,7 @@ class Crowded:
     sigmas: FloatArray
 
     @property
-    def left_aside(self) -> BoolArray:
+    def ignored(self) -> BoolArray:
         """(G,) True for who is neither found nor missed at any size."""
         return np.asarray(self.crowd | (self.visibility == 0).all(1))
 
@@ -108,7 +108,7 @@ def match(people: Crowded, detections: Detections) -> Matches:
     """Match detections to people in every picture, for every range of areas and threshold."""
     ranges = np.array(list(AREAS.values()))
     area = np.asarray(people.area, np.float64)
-    aside_people = (area < ranges[:, :1]) | (area > ranges[:, 1:]) | people.left_aside
+    aside_people = (area < ranges[:, :1]) | (area > ranges[:, 1:]) | people.ignored
     corners = detections.keypoints.max(1) - detections.keypoints.min(1)
     size = np.asarray(corners.prod(-1), np.float64)
     # Stable, so that equal scores keep the order of pictures, and within a picture that of the file.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hourglass.core.skeleton import Skeleton
-from hourglass.evaluation.metrics.pcp import MERGED
+from hourglass.evaluation.metrics.pck import MERGED
 
 Length = Literal["head", "head-stick", "torso", "other-torso", "any-torso", "file-torso", "box", "crop"]
 Mean = Literal["pooled", "joints", "batches"]
@@ -60,7 +60,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Table:
+class ScoreTable:
     """Numbers made from one measure.
 
     Args:
@@ -102,7 +102,7 @@ class Protocol:
     length: Length | Literal[""]
     joints: tuple[str, ...]
     mean: Mean
-    tables: tuple[Table, ...]
+    tables: tuple[ScoreTable, ...]
     labelled: Literal["annotated", "beyond 1"] = "annotated"
     truth: str = ""
     remark: str = ""
@@ -113,7 +113,7 @@ class Protocol:
         return self.joints or skeleton.joints[: self.rows or None]
 
     @property
-    def main(self) -> Table | None:
+    def main(self) -> ScoreTable | None:
         """The table whose last line people quote."""
         return self.tables[0] if self.tables else None
 
@@ -125,9 +125,9 @@ def _table(
     total: Line,
     kind: Literal["hits", "area", "strict", "loose"] = "hits",
     mean: Mean = "joints",
-) -> Table:
+) -> ScoreTable:
     """Columns, each the mean of its joints unless `mean` says pooled, and the total."""
-    return Table(name, kind, threshold, (*(Line(n, parts, mean) for n, parts in columns), total))
+    return ScoreTable(name, kind, threshold, (*(Line(n, parts, mean) for n, parts in columns), total))
 
 
 def _total(joints: tuple[str, ...], mean: Mean) -> Line:
@@ -284,7 +284,7 @@ JHU_SLIDES = Protocol(
     length="crop",
     joints=(),
     mean="batches",
-    tables=(Table("PCK@0.05 of the crop", "hits", 0.05, (Line("Mean", (), "batches"),)),),
+    tables=(ScoreTable("PCK@0.05 of the crop", "hits", 0.05, (Line("Mean", (), "batches"),)),),
     truth="person_keypoints_*.json",
     remark="within a twentieth of the heatmap, 12.8 px of 256, whatever the person's size; rows 0 to 15 "
     "only, so COCO's right ankle is left out; that code scores shuffled batches and whole cells, and no "

@@ -1,31 +1,28 @@
 """From a protocol, people and predictions to numbers, and to the same numbers over resampled people."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from hourglass.core.arrays import (
-    BoolArray,
-    Float64Array,
-    FloatArray,
-    IntArray,
-)
+from hourglass.core.arrays import BoolArray, Float64Array, FloatArray
 from hourglass.core.skeleton import Skeleton
+from hourglass.core.structs import OCCLUDED, VISIBLE
+from hourglass.data.formats.annotations import Annotations
 from hourglass.evaluation.metrics import oks
 from hourglass.evaluation.metrics.pck import (
+    TEN_STICKS,
     area_thresholds,
     areas,
     box_length,
     curve,
     hits,
     pair_length,
+    pcp,
     relative_distance,
     torso_length,
 )
-from hourglass.evaluation.metrics.pcp import TEN_STICKS, pcp
 from hourglass.evaluation.metrics.protocols import BATCH, LENGTHS, Line, Protocol
 
 Only = Literal["all", "visible", "hidden"]
@@ -35,53 +32,14 @@ class NotApplicable(ValueError):
     """The protocol needs something that this truth or these predictions don't hold; the message says what."""
 
 
-@dataclass(frozen=True, eq=False)
-class People:
-    """N annotated people, counted as their file counts them.
-
-    Args:
-        skeleton: names the J joints.
-        keypoints: (N, J, 2) pixels; may hold anything where the visibility is 0.
-        visibility: (N, J) uint8, COCO's 0, 1 or 2.
-        tells_hidden: whether hidden joints are told from visible ones.
-        lengths: (N,) pixels each, that only the file or its reader knows: `head`, `file-torso`, `crop`.
-        area, box, crowd, image, images: for OKS, see `oks.Crowded`; None where the file has none.
-
-    Raises ValueError when the shapes disagree.
-    """
-
-    skeleton: Skeleton
-    keypoints: Float64Array
-    visibility: npt.NDArray[np.uint8]
-    tells_hidden: bool
-    lengths: Mapping[str, Float64Array] = field(default_factory=dict)
-    area: Float64Array | None = None
-    box: Float64Array | None = None
-    crowd: BoolArray | None = None
-    image: IntArray | None = None
-    images: int = 0
-
-    def __post_init__(self) -> None:
-        shape = (len(self.keypoints), len(self.skeleton))
-        arrays = {"keypoints": self.keypoints.shape[:2], "visibility": self.visibility.shape}
-        for name, found in arrays.items():
-            if found != shape:
-                raise ValueError(f"{name} is of {found} people and joints, expected {shape}")
-        for name, length in self.lengths.items():
-            if length.shape != shape[:1]:
-                raise ValueError(f"the {name} lengths are {length.shape}, expected {shape[:1]}")
-
-    def __len__(self) -> int:
-        return len(self.keypoints)
-
-    def only(self, which: Only) -> "People":
-        """The same people with only visible or only hidden joints labelled."""
-        if which == "all":
-            return self
-        if not self.tells_hidden:
-            raise NotApplicable("the truth doesn't tell hidden joints from visible ones")
-        kept = self.visibility == (2 if which == "visible" else 1)
-        return replace(self, visibility=np.where(kept, self.visibility, 0).astype(np.uint8))
+def only_joints(people: Annotations, which: Only) -> Annotations:
+    """The same people with only visible or only hidden joints labelled."""
+    if which == "all":
+        return people
+    if not people.tells_hidden:
+        raise NotApplicable("the truth doesn't tell hidden joints from visible ones")
+    kept = people.visibility == (VISIBLE if which == "visible" else OCCLUDED)
+    return replace(people, visibility=np.where(kept, people.visibility, 0).astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -134,7 +92,7 @@ class Score:
         raise KeyError(key)
 
 
-def reference(people: People, length: str) -> Float64Array:
+def reference(people: Annotations, length: str) -> Float64Array:
     """(N,) pixels that distances are divided by; NaN where a person has none. See `protocols.LENGTHS`.
 
     Raises NotApplicable when the truth can't give it.
@@ -162,7 +120,7 @@ def reference(people: People, length: str) -> Float64Array:
 
 def evaluate_protocol(
     rules: Protocol,
-    people: People,
+    people: Annotations,
     predicted: FloatArray | None = None,
     detections: oks.Detections | None = None,
     only: Only = "all",
@@ -178,14 +136,14 @@ def evaluate_protocol(
     Raises NotApplicable when the truth or the predictions lack what the protocol needs.
     """
     if not rules.tables:
-        return _evaluate_oks(rules, people.only(only), detections)
+        return _evaluate_oks(rules, only_joints(people, only), detections)
     if predicted is None:
         raise NotApplicable("it needs one prediction for each annotated person, and these are detections")
     known = set(people.skeleton.joints)
     missing = sorted(set(rules.joints) - known)
     if missing:
         raise NotApplicable(f"skeleton {people.skeleton.name!r} has no {', '.join(missing)}")
-    asked = people.only(only).visibility > 0
+    asked = only_joints(people, only).visibility > 0
     if people.crowd is not None:
         asked = asked & ~people.crowd[:, None]
     if rules.labelled == "beyond 1":
@@ -226,7 +184,7 @@ def _pooled_curve(
 
 
 @dataclass(frozen=True, eq=False)
-class _Block:
+class _Counted:
     """Tables made from the same counted parts.
 
     Args:
@@ -288,7 +246,7 @@ def _block(
     tables: list[tuple[str, tuple[Line, ...], Float64Array]],
     counted: BoolArray,
     every: tuple[str, ...] = (),
-) -> _Block:
+) -> _Counted:
     """Lines of the tables, and each of the parts by itself under its own name.
 
     Args:
@@ -307,10 +265,10 @@ def _block(
         entries += [Entry(table, name, int(counts[part]), False) for part, name in enumerate(names)]
         lines.append((*rows, *single))
     credit = tuple(np.asarray(credit, np.float64) for _, _, credit in tables)
-    return _Block(tuple(entries), credit, counted.astype(np.float64), tuple(lines))
+    return _Counted(tuple(entries), credit, counted.astype(np.float64), tuple(lines))
 
 
-def _joint_block(rules: Protocol, skeleton: Skeleton, distance: Float64Array, counted: BoolArray) -> _Block:
+def _joint_block(rules: Protocol, skeleton: Skeleton, distance: Float64Array, counted: BoolArray) -> _Counted:
     strict = rules.inequality == "<"
     tables: list[tuple[str, tuple[Line, ...], Float64Array]] = []
     for table in rules.tables:
@@ -325,8 +283,8 @@ def _joint_block(rules: Protocol, skeleton: Skeleton, distance: Float64Array, co
 
 
 def _stick_block(
-    rules: Protocol, name: str, people: People, predicted: FloatArray, labelled: BoolArray
-) -> _Block:
+    rules: Protocol, name: str, people: Annotations, predicted: FloatArray, labelled: BoolArray
+) -> _Counted:
     (table,) = (t for t in rules.tables if t.name == name)
     right, counted = pcp(
         predicted,
@@ -341,7 +299,7 @@ def _stick_block(
     return _block(names, [(table.name, table.lines, right.astype(np.float64))], counted)
 
 
-def _evaluate_oks(rules: Protocol, people: People, detections: oks.Detections | None) -> Score:
+def _evaluate_oks(rules: Protocol, people: Annotations, detections: oks.Detections | None) -> Score:
     if people.area is None or people.box is None or people.crowd is None or people.image is None:
         raise NotApplicable("the truth holds no areas of people, as COCO's files do")
     if people.skeleton.oks_sigmas is None:
@@ -372,6 +330,92 @@ def _evaluate_oks(rules: Protocol, people: People, detections: oks.Detections | 
         values=resample(np.ones((1, people.images)))[0],
         units=people.images,
         people=int(counts[0]),
-        person=np.where(crowded.left_aside, np.nan, matches.best),
+        person=np.where(crowded.ignored, np.nan, matches.best),
         resample=resample,
     )
+
+
+Statistic = Callable[[Float64Array], Float64Array]
+"""Values (B, K) for B weightings (B, N) of the people."""
+
+LEVEL = 0.95
+_CELLS = 4_000_000
+"""Draws x people held at once, so that memory stays below a hundred megabytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """Bounds `low` and `high` (K,) of K values, NaN where a value could not be measured in any draw."""
+
+    low: Float64Array
+    high: Float64Array
+
+
+def intervals(
+    statistics: Sequence[Statistic], people: int, draws: int, seed: int = 0, level: float = LEVEL
+) -> list[Interval]:
+    """Intervals of each statistic, all from the same draws, and then of their differences to the first.
+
+    With one statistic: `[its interval]`. With two, A and B, measured on the same people: `[A, B, B - A]`.
+
+    Args:
+        statistics: functions of (B, N) weights, how often each of the people was drawn.
+        people: N.
+        draws: how many samples of N people are drawn with replacement.
+        level: share of draws inside the bounds.
+
+    Raises ValueError when there is nobody, or fewer than 2 draws.
+    """
+    if people < 1:
+        raise ValueError("there is nobody to draw for a bootstrap")
+    if draws < 2:
+        raise ValueError(f"a bootstrap needs at least 2 draws, not {draws}")
+    rng = np.random.default_rng(seed)
+    at_once = max(1, _CELLS // people)
+    values: list[list[Float64Array]] = [[] for _ in statistics]
+    for start in range(0, draws, at_once):
+        weights = draw_weights(rng, people, min(at_once, draws - start))
+        for found, statistic in zip(values, statistics, strict=True):
+            found.append(statistic(weights))
+    tables = [np.concatenate(found) for found in values]
+    differences = [table - tables[0] for table in tables[1:]]
+    return [_bounds(table, level) for table in tables + differences]
+
+
+def draw_weights(rng: np.random.Generator, people: int, draws: int) -> Float64Array:
+    """(draws, people) how often each was drawn; each row sums to `people`."""
+    chosen = rng.integers(0, people, (draws, people))
+    chosen += people * np.arange(draws)[:, None]
+    return np.bincount(chosen.ravel(), minlength=draws * people).reshape(draws, people).astype(np.float64)
+
+
+def _bounds(table: Float64Array, level: float) -> Interval:
+    """Percentiles of each column over the draws in which it could be measured."""
+    tails = 100 * np.array([(1 - level) / 2, (1 + level) / 2])
+    low, high = np.full((2, table.shape[1]), np.nan)
+    for column in range(table.shape[1]):
+        known = table[np.isfinite(table[:, column]), column]
+        if len(known):
+            low[column], high[column] = np.percentile(known, tails)
+    return Interval(low, high)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Shares of people, 0..1, for whom B scores better than A, worse, and the same; of `people` in all."""
+
+    better: float
+    worse: float
+    same: float
+    people: int
+
+
+def compare_people(first: FloatArray, second: FloatArray) -> Paired:
+    """Compare scores (N,) of the same people, higher is better; who has a NaN in either is left out."""
+    known = np.isfinite(first) & np.isfinite(second)
+    count = int(known.sum())
+    if not count:
+        return Paired(float("nan"), float("nan"), float("nan"), 0)
+    gain = second[known] - first[known]
+    better, worse = float((gain > 0).mean()), float((gain < 0).mean())
+    return Paired(better, worse, float((gain == 0).mean()), count)

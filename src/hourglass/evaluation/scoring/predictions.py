@@ -12,7 +12,6 @@ JSON counts pixels from 0. The others are taken to count as the truth does, unle
 third number of each joint, its score, only matters for OKS. Other columns of a CSV file are left aside.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +26,14 @@ from hourglass.data.formats.read_files import (
     check_finite,
     listed,
     numbers,
+    read_csv,
     read_hdf5,
     read_json,
     read_mat,
     rows_of,
 )
 from hourglass.evaluation.metrics.oks import Detections
-from hourglass.evaluation.scoring.coco_results import read_results
-from hourglass.evaluation.scoring.truth import Truth
+from hourglass.evaluation.scoring.truth import Truth, read_results
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +81,7 @@ def read_predictions(path: Path, truth: Truth, count_from: int | None = None) ->
     else:
         raise ValueError(f"{path}: predictions come as .h5, .mat, .npy, .csv, .json or .json.gz")
     check_finite(points, np.ones(points.shape[:2], bool), joints, where)
-    shift = 0 if count_from is None else truth.origin - count_from
+    shift = 0 if count_from is None else truth.people.origin - count_from
     order = _order(path, len(points), person_id, truth)
     keypoints = _in_order(points[..., :2] + shift, order)
     scores = points[..., 2].mean(1) if points.shape[2] == 3 else None
@@ -115,14 +114,7 @@ def _array(path: Path, name: str) -> tuple[Float64Array, str]:
 
 def _from_csv(path: Path, joints: Sequence[str]) -> tuple[Float64Array, npt.NDArray[np.int64] | None]:
     """(N, J, 2) and, where there is such a column, the people's ids."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a CSV file that can be read: {error}") from error
-    if not lines:
-        raise ValueError(f"{path} is empty")
-    head = [cell.strip() for cell in lines[0]]
+    head, lines = read_csv(path)
     wanted = [f"{joint}_{axis}" for joint in joints for axis in "xy"]
     unknown = [c for c in head if c.endswith(("_x", "_y")) and c not in wanted]
     missing = [c for c in wanted if c not in head]
@@ -131,24 +123,21 @@ def _from_csv(path: Path, joints: Sequence[str]) -> tuple[Float64Array, npt.NDAr
             f"has no column {missing[0]!r}" if missing else f"has a column of an unknown joint {unknown[0]!r}"
         )
         raise ValueError(f"{path} {problem}; it should start with a line naming {listed(wanted, 4)}")
-    twice = sorted({cell for cell in head if head.count(cell) > 1})
-    if twice:
-        raise ValueError(f"{path} has the column {twice[0]!r} twice")
     columns = [head.index(c) for c in wanted]
-    rows = []
-    for row, line in enumerate(lines[1:]):
-        if len(line) != len(head):
-            raise ValueError(f"{path}: row {row} has {len(line)} cells, but the first line names {len(head)}")
-        for name, cell in zip(wanted, columns, strict=True):
-            rows.append(_number(line[cell], f"{path}: row {row}: '{name}'"))
-    points = np.array(rows).reshape(len(lines) - 1, len(joints), 2)
+    points = np.array(
+        [
+            _number(cells[at], f"{where}: '{name}'")
+            for where, cells in lines
+            for name, at in zip(wanted, columns, strict=True)
+        ]
+    ).reshape(len(lines), len(joints), 2)
     if "person_id" not in head:
         return points, None
     at = head.index("person_id")
-    ids = [_number(line[at], f"{path}: row {row}: 'person_id'") for row, line in enumerate(lines[1:])]
-    for row, number in enumerate(ids):
+    ids = [_number(cells[at], f"{where}: 'person_id'") for where, cells in lines]
+    for (where, _), number in zip(lines, ids, strict=True):
         if number != int(number) or abs(number) > 2**53:
-            raise ValueError(f"{path}: row {row}: 'person_id' is {number:g}, not a whole number")
+            raise ValueError(f"{where}: 'person_id' is {number:g}, not a whole number")
     return points, np.array(ids, np.int64)
 
 
@@ -206,7 +195,7 @@ def _own(path: Path, content: dict[str, Any], truth: Truth) -> Aligned:
         )
     ids = found.person_id if truth.person_id is not None else None
     order = _order(path, len(found), ids, truth)
-    points = found.keypoints.astype(np.float64) + truth.origin
+    points = found.keypoints.astype(np.float64) + truth.people.origin
     check_finite(points, np.ones(points.shape[:2], bool), skeleton.joints, rows_of(path, "people"))
     if ids is not None and truth.keys is None and truth.names:
         for row in np.flatnonzero(order >= 0).tolist():

@@ -8,7 +8,8 @@ it.
 Coordinates stay as the file has them, so that a protocol meets the very numbers that its code met.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hourglass.core.skeleton import FLIC11, MPII16
+from hourglass.core.arrays import Float64Array
+from hourglass.core.skeleton import FLIC11, MPII16, Skeleton
 from hourglass.core.structs import NOT_LABELLED
 from hourglass.data.formats.annotation_files import is_coco, of_split, read_annotations
 from hourglass.data.formats.annotations import LABEL_FORMS, Annotations
-from hourglass.data.formats.coco_fields import Key
+from hourglass.data.formats.coco import (
+    CocoFile,
+    Key,
+    category_names,
+    id_of,
+    numbers_of,
+    parse,
+    picture_number,
+)
+from hourglass.data.formats.coco import of_split as of_coco_split
 from hourglass.data.formats.princeton_hdf5 import checked_length, seen
-from hourglass.data.formats.read_files import check_file, check_finite, numbers, read_json, read_mat, rows_of
+from hourglass.data.formats.read_files import (
+    FARTHEST_PX,
+    check_file,
+    check_finite,
+    listed,
+    numbers,
+    read_json,
+    read_mat,
+    rows_of,
+)
+from hourglass.evaluation.metrics.oks import Detections
 from hourglass.evaluation.metrics.pck import head_length
-from hourglass.evaluation.metrics.scores import People
-from hourglass.evaluation.scoring.coco_results import read_truth as read_coco
 
 _MAT_JOINTS = (
     *("rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor", "neck", "head"),
@@ -50,10 +69,8 @@ class Truth:
     """Annotated people and what ties predictions to them.
 
     Args:
-        path: the file.
-        kind: what it is, in words.
         people: N of them.
-        origin: what the file calls the first pixel, 0 or 1.
+        kind: what their file is, in words.
         person_id: (N,) int64, as our dataset readers number them; None where the file tells nothing.
         names: of the pictures: (N,), or for COCO all pictures in the order of `people.image`.
         keys: COCO's: every way to name a picture (id, file name) to its number; None for others.
@@ -61,10 +78,8 @@ class Truth:
         split: which of the file's splits these people are; empty where it has none.
     """
 
-    path: Path
+    people: Annotations
     kind: str
-    people: People
-    origin: int
     person_id: npt.NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
     keys: Mapping[Any, int] | None = None
@@ -73,6 +88,11 @@ class Truth:
 
     def __len__(self) -> int:
         return len(self.people)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.people.file
 
 
 def read_truth(path: Path, split: str = "") -> Truth:
@@ -112,16 +132,8 @@ def of_annotations(people: Annotations, split: str = "") -> Truth:
     if people.form in LABEL_FORMS:
         kind = f"{people.form} labels, {split}" if split else f"{people.form} labels"
     return Truth(
-        path=people.file,
+        people=replace(people, lengths={**people.lengths, "crop": people.side_px}),
         kind=_KINDS.get(people.form, kind).format(split=split),
-        people=People(
-            skeleton=people.skeleton,
-            keypoints=people.keypoints,
-            visibility=people.visibility,
-            tells_hidden=people.tells_hidden,
-            lengths={**people.lengths, "crop": people.side_px},
-        ),
-        origin=people.origin,
         # HRNet's files number nobody, so other files of the same people can't agree with a count of rows.
         person_id=None if people.form == "mpii-hrnet" else people.ids,
         names=tuple(people.names),
@@ -158,13 +170,11 @@ def _no_split(path: Path, split: str) -> None:
 
 
 def _of_coco(path: Path, content: Mapping[str, Any], split: str) -> Truth:
-    coco = read_coco(path, content, split)
+    coco = read_coco_truth(path, content, split)
     return Truth(
-        path=path,
-        kind=f"COCO keypoints, {split}" if split else "COCO keypoints",
         people=coco.people,
-        origin=0,
-        person_id=coco.person_id,
+        kind=f"COCO keypoints, {split}" if split else "COCO keypoints",
+        person_id=coco.people.ids,
         names=coco.names,
         keys=coco.keys,
         categories=coco.categories,
@@ -192,14 +202,99 @@ def _of_detections(path: Path, found: Mapping[str, npt.NDArray[Any]], split: str
     labelled = missing == 0
     check_finite(points, labelled, MPII16.joints, rows_of(path, "pos_gt_src"))
     return Truth(
-        path=path,
-        kind="MPII val (.mat)",
-        people=People(
+        people=Annotations.of(
             skeleton=MPII16,
             keypoints=points,
             visibility=seen(labelled, labelled),
             tells_hidden=False,
             lengths={"head": checked_length(head_length(boxes), rows_of(path, "headboxes_src"))},
+            file=path,
+            origin=1,
         ),
-        origin=1,
+        kind="MPII val (.mat)",
     )
+
+
+log = logging.getLogger(__name__)
+
+
+def truth_of(file: CocoFile) -> CocoFile:
+    """A file's people, for scoring; where nobody has an area the people have none, and OKS can't be had.
+
+    Raises ValueError naming the file and the annotation when an area is missing or makes no sense.
+    """
+    found = file.people
+    if not len(found):
+        raise ValueError(f"{found.file} annotates nobody of its category {found.skeleton.name!r}")
+    crowd = np.zeros(len(found), bool) if found.crowd is None else found.crowd
+    box = np.zeros((len(found), 4)) if found.box is None else np.nan_to_num(found.box)
+    area = found.area
+    if area is not None:
+        area = _area(area, found.labelled.any(1) & ~crowd, box, found.where)
+    lengths = {**found.lengths, "crop": found.side_px}
+    return replace(file, people=replace(found, lengths=lengths, area=area, box=box, crowd=crowd))
+
+
+def read_coco_truth(path: Path, content: Mapping[str, Any], split: str = "") -> CocoFile:
+    """All categories with keypoints where these are the same, else the first; `people` as of `truth_of`.
+
+    Of one split, in files that tell them.
+    """
+    try:
+        file = parse(content, path)
+    except ValueError:
+        file = parse(content, path, next(iter(category_names(content)), None))
+    if split and not any(file.people.splits):
+        raise ValueError(f"{path} is one split by itself; leave --split {split} away")
+    return truth_of(of_coco_split(file, split))
+
+
+def _area(
+    told: Float64Array, needed: npt.NDArray[np.bool_], box: Float64Array, where: Sequence[str]
+) -> Float64Array:
+    """Areas as annotated; people who don't count may lack one, and get that of their box."""
+    for row in np.flatnonzero(needed & np.isnan(told))[:1].tolist():
+        raise ValueError(f"{where[row]} has no 'area', which OKS needs")
+    area = np.where(np.isnan(told), box[:, 2] * box[:, 3], told)
+    for row in np.flatnonzero(~(np.abs(area) < FARTHEST_PX**2) | (needed & ~(area > 0)))[:1].tolist():
+        raise ValueError(f"{where[row]}: the 'area' is {area[row]:g}; OKS needs a positive, sensible one")
+    return area
+
+
+def read_results(
+    path: Path, content: Sequence[Any], skeleton: Skeleton, keys: Mapping[Any, int], categories: Sequence[Key]
+) -> Detections:
+    """The entries of a results file that are of the truth's categories, in pictures known by `keys`.
+
+    Where all are of category 1, which programs without categories write, they are taken for the truth's, with
+    a warning.
+
+    Raises ValueError naming the file, the row and the field.
+    """
+    for row, entry in enumerate(content):
+        if not isinstance(entry, dict):
+            raise ValueError(f"{path}: row {row} is no object, as COCO results have")
+    told = [id_of(entry["category_id"]) if "category_id" in entry else None for entry in content]
+    rows = [n for n, category in enumerate(told) if category is None or category in categories]
+    if not rows and set(told) == {1}:
+        # Programs that know no categories, `hourglass predict` among them, say 1.
+        log.warning(
+            "%s: all results are of category %s, the truth is of %s; they are scored as that",
+            path,
+            told[0],
+            listed([str(category) for category in categories]),
+        )
+        rows = list(range(len(content)))
+    entries = [content[n] for n in rows]
+    if not entries:
+        raise ValueError(f"{path} holds no results of category {listed([str(c) for c in categories])}")
+    if "keypoints" not in entries[0] and "bbox" in entries[0]:
+        raise ValueError(f"{path} holds boxes, not keypoints; their fields are {listed(sorted(entries[0]))}")
+    where = rows_of(path, first=rows)
+    triples = numbers_of(entries, "keypoints", (3 * len(skeleton),), where).reshape(len(entries), -1, 3)
+    scores = numbers_of(entries, "score", (), where)
+    points = triples[..., :2].copy()
+    check_finite(points, np.ones(points.shape[:2], bool), skeleton.joints, where)
+    check_finite(scores[:, None], np.ones((len(scores), 1), bool), ["its score"], where)
+    image = [picture_number(entry, keys, where, row) for row, entry in enumerate(entries)]
+    return Detections(points, scores, np.array(image, np.int64))

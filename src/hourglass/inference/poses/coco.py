@@ -29,8 +29,7 @@ from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
 from hourglass.core.structs import OCCLUDED, VISIBLE
 from hourglass.data.formats.annotations import Annotations, log_left_out
-from hourglass.data.formats.coco import CocoFile, Key, parse
-from hourglass.data.formats.coco_fields import numbers_of
+from hourglass.data.formats.coco import CocoFile, Key, numbers_of, parse
 from hourglass.data.formats.person_scale import made_crops
 from hourglass.data.formats.read_files import check_file, check_finite, read_json, rows_of
 from hourglass.data.writers.coco import restored, to_coco

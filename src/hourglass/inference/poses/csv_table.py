@@ -27,7 +27,7 @@ import numpy as np
 from hourglass.core.extras import missing
 from hourglass.core.files import write_atomically
 from hourglass.core.skeleton import SKELETONS, Skeleton
-from hourglass.data.formats.read_files import check_file, listed
+from hourglass.data.formats.read_files import check_file, listed, read_csv
 from hourglass.inference.poses.key_points import one_skeleton, square_around
 from hourglass.inference.poses.pose import Pose
 
@@ -74,23 +74,8 @@ def load_csv(path: str | Path, skeleton: Skeleton | None = None) -> list[Pose]:
     """
     path = Path(path)
     check_file(path, "joints")
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            table = csv.reader(file, strict=True)
-            lines = [(table.line_num, cells) for cells in table if cells]
-    except csv.Error as error:
-        raise ValueError(f"{path} is not a CSV file that can be read: {error}") from error
-    if not lines:
-        raise ValueError(f"{path} is empty")
-    columns = [cell.strip() for cell in lines[0][1]]
-    rows = []
-    for number, cells in lines[1:]:
-        where = f"{path}, line {number}"
-        if len(cells) != len(columns):
-            raise ValueError(
-                f"{where} has {len(cells)} cells, but the first line names {len(columns)} columns"
-            )
-        rows.append((where, dict(zip(columns, cells, strict=True))))
+    columns, lines = read_csv(path)
+    rows = [(where, dict(zip(columns, cells, strict=True))) for where, cells in lines]
     return _poses(rows, columns, f"{path}", skeleton)
 
 

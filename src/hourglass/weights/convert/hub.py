@@ -10,7 +10,7 @@ from hourglass.core.files import (
     write_atomically,
     write_text_atomically,
 )
-from hourglass.models.size import trainable_parameters
+from hourglass.models.parts import trainable_parameters
 from hourglass.recipe.network import NetworkRecipe
 from hourglass.weights.checkpoint import load_weights, save_checkpoint
 from hourglass.weights.convert.published_sources import source_of

@@ -26,7 +26,7 @@ class LayoutError(ValueError):
 
 
 @dataclass(frozen=True)
-class Layout:
+class KeyMap:
     """One file's keys, understood.
 
     Args:
@@ -42,7 +42,7 @@ class Layout:
     unused: frozenset[str]
 
 
-def bearpaw(state: State) -> Layout:
+def bearpaw(state: State) -> KeyMap:
     """Bearpaw's and anibali's: levels count from the innermost, 0; the stem is the wide one."""
     stacks = _count(state, r"hg\.(\d{1,3})\.hg\.0\.0\.0\.conv1\.weight")
     depth = _count(state, r"hg\.0\.hg\.(\d{1,3})\.0\.0\.conv1\.weight")
@@ -81,10 +81,10 @@ def bearpaw(state: State) -> Layout:
                 yield from ((f"merge_features.{s}", f"fc_.{s}"), (f"merge_heatmaps.{s}", f"score_.{s}"))
 
     network = NetworkRecipe("eccv", stacks, features, depth, blocks, "wide")
-    return Layout(network, joints, tuple(pairs()), frozenset())
+    return KeyMap(network, joints, tuple(pairs()), frozenset())
 
 
-def princeton(state: State) -> Layout:
+def princeton(state: State) -> KeyMap:
     """Princeton's: levels nest, and every residual has a skip convolution, of which few are used."""
     stacks = _count(state, r"hgs\.(\d{1,3})\.0\.up1\.conv1\.conv\.weight")
     depth = _nesting(state, "hgs.0.0", "up1.conv1.conv.weight")
@@ -122,10 +122,10 @@ def princeton(state: State) -> Layout:
                 yield f"merge_heatmaps.{s}", f"merge_preds.{s}.conv.conv"
 
     listed = tuple(pairs())
-    return Layout(NetworkRecipe("eccv", stacks, features, depth), joints, listed, frozenset(unused))
+    return KeyMap(NetworkRecipe("eccv", stacks, features, depth), joints, listed, frozenset(unused))
 
 
-def mmpose(state: State) -> Layout:
+def mmpose(state: State) -> KeyMap:
     """MMPose's, of 0.x (`keypoint_head`) and 1.x (`head`); `inters` has a block that one stack never uses."""
     head = "head" if any(key.startswith("head.") for key in state) else "keypoint_head"
     hourglasses = "backbone.hourglass_modules"
@@ -175,10 +175,10 @@ def mmpose(state: State) -> Layout:
 
     unused = {f"backbone.inters.0.{other}" for _, other in _BASIC_PARTS} if stacks == 1 else set()
     network = NetworkRecipe("cornernet", stacks, features, depth)
-    return Layout(network, joints, tuple(pairs()), frozenset(unused))
+    return KeyMap(network, joints, tuple(pairs()), frozenset(unused))
 
 
-LAYOUTS: dict[str, tuple[str, Callable[[State], Layout]]] = {
+LAYOUTS: dict[str, tuple[str, Callable[[State], KeyMap]]] = {
     "bearpaw": ("hg.0.hg.0.0.0.conv1.weight", bearpaw),
     "princeton": ("hgs.0.0.up1.conv1.conv.weight", princeton),
     "mmpose": ("backbone.hourglass_modules.0.up1.0.conv1.weight", mmpose),
@@ -194,7 +194,7 @@ def recognise(state: State) -> list[str]:
     return [name for name, (key, _) in LAYOUTS.items() if key in state]
 
 
-def read_layout(state: State, name: str) -> Layout:
+def read_layout(state: State, name: str) -> KeyMap:
     """The file's keys by this layout; raises LayoutError with what was found and what was expected."""
     key, read = LAYOUTS[name]
     if key not in state:
@@ -204,7 +204,7 @@ def read_layout(state: State, name: str) -> Layout:
     return read(state)
 
 
-def translate(state: State, layout: Layout, names: Iterable[str]) -> dict[str, str]:
+def translate(state: State, layout: KeyMap, names: Iterable[str]) -> dict[str, str]:
     """Our names to their keys, for all of `names`, those of our network.
 
     Counters of batches, which files before PyTorch 0.4.1 lack, are left out where they are missing. Raises

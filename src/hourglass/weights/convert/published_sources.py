@@ -47,7 +47,7 @@ DATA: dict[str, TrainedOn] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedSource:
     """One project.
 
     Args:
@@ -72,9 +72,9 @@ class Source:
     decoding: Decoding = "quarter"
 
 
-SOURCES: dict[str, Source] = {
-    "bearpaw": Source("bearpaw/pytorch-pose", "GPL-3.0", _BEARPAW_MEANS, _ONE, 1.0, 0.0, "bearpaw"),
-    "anibali": Source(
+SOURCES: dict[str, PublishedSource] = {
+    "bearpaw": PublishedSource("bearpaw/pytorch-pose", "GPL-3.0", _BEARPAW_MEANS, _ONE, 1.0, 0.0, "bearpaw"),
+    "anibali": PublishedSource(
         "anibali/pytorch-stacked-hourglass",
         "see there; it came from bearpaw/pytorch-pose, which is GPL-3.0",
         {"mpii": _BEARPAW_MEANS["mpii"]},
@@ -83,10 +83,10 @@ SOURCES: dict[str, Source] = {
         0.0,
         "bearpaw",
     ),
-    "princeton": Source(
+    "princeton": PublishedSource(
         "princeton-vl/pytorch_stacked_hourglass", "BSD-3-Clause", {"mpii": _NONE}, _ONE, 1.0, 0.0, "princeton"
     ),
-    "mmpose": Source(
+    "mmpose": PublishedSource(
         "open-mmlab/mmpose",
         "Apache-2.0",
         {"mpii": _IMAGENET_MEAN, "coco": _IMAGENET_MEAN},
@@ -95,7 +95,7 @@ SOURCES: dict[str, Source] = {
         -0.375,
         "mmpose",
     ),
-    "torch7": Source(
+    "torch7": PublishedSource(
         "princeton-vl/pose-hg-demo and pose-hg-train",
         "BSD-3-Clause (pose-hg-train)",
         {"mpii": _NONE, "flic": _NONE},
@@ -108,7 +108,7 @@ SOURCES: dict[str, Source] = {
 """By the word after `--from`. All of them take RGB."""
 
 
-def source_of(origin: str) -> Source | None:
+def source_of(origin: str) -> PublishedSource | None:
     """The project that `WeightFacts.source` names, None where the weights are not converted ones."""
     return next((kind for kind in SOURCES.values() if origin.startswith(f"{kind.project}: ")), None)
 

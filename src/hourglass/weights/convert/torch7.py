@@ -41,11 +41,11 @@ _PACKAGES = ("nn", "cudnn", "nngraph", "graph")
 _MOST_NESTED = 20_000
 _MOST_DIMENSIONS = 16
 
-Value: TypeAlias = "bool | int | float | str | Table | Object | Storage | Strided | None"
+Value: TypeAlias = "bool | int | float | str | LuaTable | Object | Storage | Strided | None"
 
 
 @dataclass(eq=False)
-class Table:
+class LuaTable:
     """A Lua table; whole numbers among its keys are ints."""
 
     fields: dict[Any, Any] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Object:
     """An object of a class that keeps its state in a table."""
 
     name: str
-    table: Table = field(default_factory=Table)
+    table: LuaTable = field(default_factory=LuaTable)
 
     def __getitem__(self, key: str | int) -> Any:
         return self.table[key]
@@ -184,7 +184,7 @@ class _Reader:
         if index in self.known:
             return self.known[index]
         if kind == _TABLE:
-            table = Table()
+            table = LuaTable()
             self.known[index] = table
             yield from self._fill(table)
             return table
@@ -204,12 +204,12 @@ class _Reader:
         made = Object(name)
         self.known[index] = made
         state = yield
-        if not isinstance(state, Table):
+        if not isinstance(state, LuaTable):
             raise self._damaged(f"an object of {_short(name)} has no table")
         made.table = state
         return made
 
-    def _fill(self, table: Table) -> "Generator[None, Value, None]":
+    def _fill(self, table: LuaTable) -> "Generator[None, Value, None]":
         for _ in range(self._count(self._int(), 8)):
             key = yield
             value = yield

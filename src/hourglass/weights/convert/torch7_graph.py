@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from hourglass.weights.convert.torch7 import Object, Strided, Table, Value
+from hourglass.weights.convert.torch7 import LuaTable, Object, Strided, Value
 from hourglass.weights.facts import WeightsError
 
 _MOST_LAYERS = 50_000
@@ -50,7 +50,7 @@ def unfold(value: Value) -> list[Layer]:
     Takes what `torch7.read_torch7` read: a module, or a table with one gModule in it. Raises WeightsError for
     anything else, and for a module that no stacked hourglass has, by its name.
     """
-    if isinstance(value, Table):
+    if isinstance(value, LuaTable):
         graphs = [v for v in value.fields.values() if isinstance(v, Object) and v.name == "nn.gModule"]
         if len(graphs) != 1:
             raise WeightsError(f"the file holds a table with {len(graphs)} nn.gModule; one was expected")
@@ -103,9 +103,9 @@ class _Unfolding:
     def _graph(self, module: Object, flow: Flow) -> Flow:
         """nngraph: a node's `data` has the module, and in `mapindex` the data of the nodes that it reads."""
         start, end = _data(module["innode"]), _data(module["outnode"])
-        results: dict[Table, Flow] = {start: flow}
-        waiting: list[tuple[Table, bool]] = [(end, False)]
-        begun: set[Table] = set()
+        results: dict[LuaTable, Flow] = {start: flow}
+        waiting: list[tuple[LuaTable, bool]] = [(end, False)]
+        begun: set[LuaTable] = set()
         while waiting:
             data, sources_done = waiting.pop()
             if data in results:
@@ -130,23 +130,23 @@ class _Unfolding:
 
 def _children(module: Object) -> list[Object]:
     modules = module["modules"]
-    children = modules.array() if isinstance(modules, Table) else []
+    children = modules.array() if isinstance(modules, LuaTable) else []
     if not all(isinstance(child, Object) for child in children):
         raise WeightsError(f"{module.name} holds something that is no module")
     return children
 
 
-def _data(node: Value) -> Table:
+def _data(node: Value) -> LuaTable:
     data = node["data"] if isinstance(node, Object) else None
-    if not isinstance(data, Table):
+    if not isinstance(data, LuaTable):
         raise WeightsError("the network's graph has a node without data")
     return data
 
 
-def _sources(data: Table) -> list[Table]:
+def _sources(data: LuaTable) -> list[LuaTable]:
     index = data["mapindex"]
-    sources = index.array() if isinstance(index, Table) else []
-    if not sources or not all(isinstance(source, Table) for source in sources):
+    sources = index.array() if isinstance(index, LuaTable) else []
+    if not sources or not all(isinstance(source, LuaTable) for source in sources):
         raise WeightsError("the network's graph has a node that reads nothing")
     return sources
 

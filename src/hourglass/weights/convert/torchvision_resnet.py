@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hourglass.models.resnet import DEPTHS, ResNetEncoder
+from hourglass.models.layers import DEPTHS, ResNetEncoder
 from hourglass.weights.convert.safe_load import read_tensors
 from hourglass.weights.facts import WeightsError
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hourglass.weights.convert.importing import import_checkpoint
-from hourglass.weights.convert.torch7 import Object, Strided, Table, read_torch7
+from hourglass.weights.convert.torch7 import LuaTable, Object, Strided, read_torch7
 from hourglass.weights.facts import WeightsError
 
 
@@ -19,7 +19,7 @@ def test_plain_values_come_back(torch7: SimpleNamespace, tmp_path: Path) -> None
     value = {"t": True, "f": False, 1: "eins", 2: shared, 3: shared, "none": None, "x": numbers, -2.5: "key"}
     for kind in ("Float", "Double", "CudaDouble", "Half", "Long", "Byte"):
         read = read_torch7(torch7.written(tmp_path / "v.t7", value, kind))
-        assert isinstance(read, Table)
+        assert isinstance(read, LuaTable)
         assert [read[key] for key in ("t", "f", 1, "none")] == [True, False, "eins", None]
         assert read.fields[-2.5] == "key"
         assert read[2] is read[3]
@@ -52,7 +52,7 @@ def test_nesting_far_beyond_the_interpreters_recursion(tmp_path: Path) -> None:
     (tmp_path / "deep.t7").write_bytes(nested(5000))
     read = read_torch7(tmp_path / "deep.t7")
     depth = 0
-    while isinstance(read, Table) and read.fields:
+    while isinstance(read, LuaTable) and read.fields:
         read, depth = read[1], depth + 1
     assert depth == 5000
     (tmp_path / "deeper.t7").write_bytes(nested(50_000))
