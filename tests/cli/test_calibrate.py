@@ -111,10 +111,9 @@ def test_predictions_from_a_file_give_the_same(weights: Path, tmp_path: Path) ->
 def test_all_sets_of_a_recipe_are_taken_together(weights: Path, tmp_path: Path) -> None:
     file = tmp_path / "sets.yaml"
     source = "{{name: synthetic, label: {0}, train_split: {0}, val_split: {0}, share: 0.5}}"
-    file.write_text(
-        "data: {skeleton: lsp14, sources: [" + ", ".join(map(source.format, ("val", "test"))) + "]}"
-    )
-    result = run(weights, "--recipe", file, "--people", 4, "--json", "-")
+    one, other = source.format("val"), source.format("test")
+    file.write_text(f"data: {{skeleton: lsp14, people: 4, sources: [{one}, {other}]}}")
+    result = run(weights, "--recipe", file, "--json", "-")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert report["people"] == 8

@@ -10,7 +10,7 @@ import pytest
 from hourglass.core.skeleton import COCO17
 from hourglass.core.structs import PersonRecord
 from hourglass.data.loading.records import load_test_sets
-from hourglass.evaluation.accuracy import Answer, compare, groups_of, read_answer
+from hourglass.evaluation.accuracy import Answers, compare, groups_of, read_answer
 from hourglass.recipe.recipe import find_recipe, load_recipe
 
 LEGS = ("left_knee", "right_knee", "left_ankle", "right_ankle")
@@ -86,7 +86,7 @@ def test_shares_worked_out_by_hand() -> None:
     off[0, COCO17.index("left_wrist"), 0] += 3.13
     off[0, COCO17.index("right_wrist"), 0] += 3.14
     off[1, COCO17.index("left_elbow"), 1] -= 50
-    answers = [Answer("ours", COCO17.joints, off), Answer("exact", COCO17.joints, truth)]
+    answers = [Answers("ours", COCO17.joints, off), Answers("exact", COCO17.joints, truth)]
     report = compare(PEOPLE, answers, groups_of(PEOPLE), draws=50)
     everybody = report["all"]
     # The third has the other diagonal; 12, 8 and 11 joints of the limbs are labelled.
@@ -96,7 +96,7 @@ def test_shares_worked_out_by_hand() -> None:
     assert everybody["networks"]["exact"]["low"] == everybody["networks"]["exact"]["high"] == 100
     assert report["half bodies"]["networks"]["ours"]["pooled"] == pytest.approx(100 * 7 / 8, abs=0.01)
     assert report["half bodies"]["networks"]["ours"]["joints"]["knee"] is None
-    few = [*answers, Answer("few", ("left_wrist",), truth[:, [COCO17.index("left_wrist")]])]
+    few = [*answers, Answers("few", ("left_wrist",), truth[:, [COCO17.index("left_wrist")]])]
     assert compare(PEOPLE, few, groups_of(PEOPLE), 50)["all"]["networks"]["ours"]["pooled"] == 100
 
 

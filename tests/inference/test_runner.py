@@ -126,7 +126,7 @@ def test_a_bundled_finder_finds_as_in_torch(name: str) -> None:
 @pytest.mark.realdata
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_a_bundled_file_answers_as_torch_does_on_photos(real_data: Path, flip_test: bool) -> None:
-    from hourglass.data.formats.lspet import load_records as lspet
+    from hourglass.data.formats.lsp import load_lspet as lspet
 
     runner = open_runner(device="cpu", backend="onnxruntime")
     records = lspet(real_data / "lspet", "val")[::40]

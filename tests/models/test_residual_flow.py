@@ -92,7 +92,7 @@ def test_answers_are_coordinates_and_a_truth_is_told_how_unlikely_it_is() -> Non
     (nearest,) = network(image, around, displacements)
     assert later.shape == (3, 14)
     assert (nearest < later).all()
-    with pytest.raises(ValueError, match="give them as around"):
+    with pytest.raises(ValueError, match="needs around"):
         network(image, None, truth)
 
 

@@ -221,7 +221,8 @@ def several_sources(tmp_path: Path) -> Recipe:
     head, tail = text[: text.index("data:")], text[text.index("augment:") :]
     (tmp_path / "mixed.yaml").write_text(f"{head}{SOURCES}\n{tail}")
     options = [line for line in TINY if not line.startswith("data.")]
-    return load_recipe(tmp_path / "mixed.yaml", [*options, f"data.root={tmp_path}", "data.val_people=4"])
+    options += [f"data.root={tmp_path}", "data.people=8", "data.val_people=4"]
+    return load_recipe(tmp_path / "mixed.yaml", options)
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def _report(
 
     from hourglass.cli.options import people_bar
     from hourglass.data.loading.records import load_test_sets
-    from hourglass.evaluation.accuracy import Answer, compare, groups_of, read_answer
+    from hourglass.evaluation.accuracy import Answers, compare, groups_of, read_answer
     from hourglass.evaluation.evaluate import predict_records
     from hourglass.inference.device import choose_device
     from hourglass.models.build import channels_last
@@ -78,7 +78,7 @@ def _report(
     networks = [load_pose_network(name or None) for name in weights]
     report: dict[str, Any] = {}
     for source, records in load_test_sets(data, only):
-        answers: list[Answer] = []
+        answers: list[Answers] = []
         for network, facts in networks:
             with people_bar() as progress:
                 found = predict_records(
@@ -93,7 +93,7 @@ def _report(
                     flip_test=flip_test,
                     progress=progress,
                 )
-            answers.append(Answer(facts.name, facts.skeleton.joints, found.keypoints))
+            answers.append(Answers(facts.name, facts.skeleton.joints, found.keypoints))
         files = sorted(peers.glob("*.json")) if peers is not None else []
         answers += [answer for file in files if (answer := read_answer(file, records)) is not None]
         groups = groups_of(records, *_boxes(data, source, records))

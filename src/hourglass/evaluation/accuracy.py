@@ -33,7 +33,7 @@ _Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Answers:
     """One program's joints for everybody of a set.
 
     Args:
@@ -47,7 +47,7 @@ class Answer:
     keypoints: npt.NDArray[np.floating]
 
 
-def read_answer(file: Path, records: Sequence[PersonRecord]) -> Answer | None:
+def read_answer(file: Path, records: Sequence[PersonRecord]) -> Answers | None:
     """Another program's answers for these people; None where the file is of other pictures.
 
     People are matched by picture, under any ending, and there by the box whose middle is nearest to that of
@@ -78,7 +78,7 @@ def read_answer(file: Path, records: Sequence[PersonRecord]) -> Answer | None:
             raise ValueError(f"{file} has no answer for person {record.person_id} in {record.image_id}")
         rows.append(candidates[int(np.argmin(apart))]["keypoints"])
     keypoints = np.asarray(rows, np.float64).reshape(len(records), len(joints), 3)[..., :2]
-    return Answer(str(content["network"]), joints, keypoints)
+    return Answers(str(content["network"]), joints, keypoints)
 
 
 def _middle(person: Mapping[str, Any]) -> _Float:
@@ -130,7 +130,7 @@ def groups_of(
 
 def compare(
     records: Sequence[PersonRecord],
-    answers: Sequence[Answer],
+    answers: Sequence[Answers],
     groups: Mapping[str, _Bool],
     draws: int = DRAWS,
 ) -> dict[str, Any]:

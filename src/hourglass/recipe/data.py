@@ -184,7 +184,7 @@ class DataRecipe:
             crop=source.crop,
             sides=source.sides,
             stream=source.stream,
-            people=0,
+            people=self.people if source.name == "synthetic" else 0,
             val_people=0,
         )
 

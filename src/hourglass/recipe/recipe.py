@@ -247,8 +247,7 @@ class TrainRecipe:
     """steps between two log lines; values are read from the device only then"""
     seed: int = 0
     init: str = ""
-    """start from these weights (a file or a bundled name) instead of random ones; those of a network that
-    differs in having fewer `features` are widened"""
+    """start from these weights, a file or a bundled name; a network of fewer `features` is widened"""
     encoder: str = ""
     """`deeppose`, `chained`: start residual encoders from this file of torchvision's, such as ImageNet's"""
 
@@ -364,8 +363,7 @@ class Recipe:
         check(
             self.data.input_px % multiple == 0,
             "data.input_px",
-            f"{self.data.input_px} px does not fit this {network.build} network: give a multiple of "
-            f"{multiple}",
+            f"{self.data.input_px} px does not fit this {network.build} network: give a multiple of {multiple}",
         )
 
     def _check_photos(self) -> None:
@@ -390,16 +388,10 @@ class Recipe:
             return
         check(bool(self.data.sources), "data.sources", "is needed by target.loss=centers")
         for name in ("scale", "shift", "rotate_probability", "half_body", "cut", "cover", "absent"):
-            check(
-                not getattr(augment, name),
-                f"augment.{name}",
-                "must be 0 with target.loss=centers: whole photos vary by zoom and mosaic",
-            )
-        check(
-            self.train.augment_on != "device",
-            "train.augment_on",
-            "must be auto or loader with target.loss=centers",
-        )
+            problem = "must be 0 with target.loss=centers: whole photos vary by zoom and mosaic"
+            check(not getattr(augment, name), f"augment.{name}", problem)
+        problem = "must be auto or loader with target.loss=centers"
+        check(self.train.augment_on != "device", "train.augment_on", problem)
 
 
 _FOLDER = Path(str(resources.files("hourglass.recipe")))

@@ -14,11 +14,10 @@ from hourglass.core.files import write_text_atomically
 from hourglass.core.skeleton import Skeleton
 from hourglass.data.formats import coco
 from hourglass.data.formats.annotation_files import read_annotations
-from hourglass.data.formats.coco_fields import id_of, of_categories
+from hourglass.data.formats.coco import id_of, of_categories
 from hourglass.data.formats.labelled import natural
-from hourglass.data.formats.picture_files import find_pictures
 from hourglass.data.formats.picture_places import labels_upright, places
-from hourglass.data.formats.read_files import FARTHEST_PX, read_json
+from hourglass.data.formats.read_files import FARTHEST_PX, find_pictures, read_json
 from hourglass.data.loading.images import ImageError, image_size
 from hourglass.data.writers.coco import category_of, to_coco
 from hourglass.inference.inputs_outputs import IMAGE_SUFFIXES
@@ -38,7 +37,7 @@ class StaleError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class LabelledPerson:
     """A person or animal in a picture: the joints, and the entry of the file, None for a new one."""
 
     joints: Joints
@@ -142,11 +141,11 @@ class Project:
         self._category = category
         self._lock = threading.RLock()
         self._stamp: tuple[int, int, int] | None = None
-        self._removed: dict[Any, Person] = {}
+        self._removed: dict[Any, LabelledPerson] = {}
         self._blank: Entry = {"images": [], "annotations": [], "categories": [category_of(skeleton)]}
         self._content = self._blank
         self._category_id: Any = 1
-        self._people: dict[str, list[Person]] = {}
+        self._people: dict[str, list[LabelledPerson]] = {}
         self._images: dict[str, Entry] = {}
         self.elsewhere = 0
         self._refresh()
@@ -230,7 +229,7 @@ class Project:
             entry = self._entry(before, joints, image["id"])
             if "id" not in entry:
                 entry["id"], free = free, free + 1
-            new.append(Person(joints, entry))
+            new.append(LabelledPerson(joints, entry))
         rows = {p.id: p.entry for p in new}
         gone = {id(p.entry): rows.pop(p.id, None) for p in old}
         annotations = [gone.get(id(entry), entry) for entry in annotations]
@@ -244,7 +243,7 @@ class Project:
         self._content, self._images[name], self._people[name] = content, image, new
         self._removed |= {p.id: p for p in old if p.id not in {q.id for q in new}}
 
-    def _entry(self, before: Person | None, joints: Joints, image_id: Any) -> Entry:
+    def _entry(self, before: LabelledPerson | None, joints: Joints, image_id: Any) -> Entry:
         """An annotation of these joints: as it was where they are as they were."""
         if before is not None and before.entry is not None:
             if before.joints == joints:
@@ -290,7 +289,7 @@ class Project:
             for file_name, path in paths.items()
             if path.is_relative_to(self.folder)
         }
-        people: dict[str, list[Person]] = {}
+        people: dict[str, list[LabelledPerson]] = {}
         crowd = found.people.crowd
         for n, entry in enumerate(entries):
             name = names.get(found.people.names[n])
@@ -301,7 +300,7 @@ class Project:
                     for row, joint in enumerate(self.skeleton.joints)
                     if seen[row]
                 }
-                people.setdefault(str(name), []).append(Person(joints, entry))
+                people.setdefault(str(name), []).append(LabelledPerson(joints, entry))
         self._images = {names[f]: by_name[f] for f in found.names if names.get(f) in self.sizes}
         self.elsewhere = len(found.names) - len(self._images)
         self._content, self._people, self._stamp = content, people, stamp

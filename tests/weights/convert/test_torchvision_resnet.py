@@ -158,7 +158,7 @@ def test_training_starts_from_it(build: str, tmp_path: Path) -> None:
             [*OPTIONS, *DEEPPOSE, "network.backbone=alexnet"],
             r"train\.encoder: .*network\.build=deeppose has none of with network\.backbone=alexnet",
         ),
-        ([*OPTIONS, *DEEPPOSE, "train.init=x"], r"train\.encoder: and train\.init both say"),
+        ([*OPTIONS, *DEEPPOSE, "train.init=x"], r"train\.encoder: and train\.init can.t both be given"),
     ],
 )
 def test_what_an_encoder_does_not_fit_is_refused(keys: list[str], message: str) -> None:
