@@ -363,7 +363,8 @@ class Recipe:
         check(
             self.data.input_px % multiple == 0,
             "data.input_px",
-            f"{self.data.input_px} px does not fit this {network.build} network: give a multiple of {multiple}",
+            f"{self.data.input_px} px does not fit this {network.build} network: give a multiple of "
+            f"{multiple}",
         )
 
     def _check_photos(self) -> None:
